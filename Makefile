@@ -1,0 +1,68 @@
+# make demo    run the example on a local cluster
+# make test    run the tests
+# make lint    check style and types
+# make venv    make the environment that the others use, in $(VENV)
+# make clean   delete what the others made
+#
+# PYTHON=python3.12  the Python to make the environment with: 3.11 or newer
+# VENV=.venv         where the environment is
+# DATA=data          where the example keeps its data
+# WORKERS=2          processes that run tests
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= data
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint venv clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# The environment is made by the first Python that is new enough. A name on the PATH need not run, so each is tried.
+$(STAMP): pyproject.toml
+	@set -e; \
+	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	found=; \
+	for python in "$(PYTHON)" python3.13 python3.12 python3.11 python3 python; do \
+	    if "$$python" -c "$$new_enough" >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "Python 3.11 or newer was not found: install it, or name it with make PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	if ! "$(BIN)/python" -c "$$new_enough" >/dev/null 2>&1; then \
+	    echo "Making $(VENV) with $$found ($$("$$found" --version))"; \
+	    if [ -f "$(VENV)/pyvenv.cfg" ]; then clear=--clear; else clear=; fi; \
+	    "$$found" -m venv $$clear "$(VENV)" >/dev/null 2>&1 || "$$found" -m venv --without-pip "$(VENV)"; \
+	fi; \
+	echo "Installing dask_polars and what it needs into $(VENV)"; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
+	if "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
+	    "$(BIN)/python" -m pip install --quiet --editable '.[dev]'; \
+	else \
+	    "$$found" -m pip --python "$(BIN)/python" install --quiet --editable '.[dev]'; \
+	fi; \
+	touch "$@"
+
+venv: $(STAMP)
+
+demo: $(STAMP)
+	PYTHONPATH=. $(BIN)/python examples/etl.py --data $(DATA)/tpch-0.1 --out $(DATA)/revenue.parquet
+
+# Tests that need a cluster form one group, so that only one process starts one.
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dask-worker-space
+	rm -rf $(DATA)/tpch-0.1 $(DATA)/revenue.parquet
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,34 @@
+"""Polars LazyFrames as the partitions of a Dask collection."""
+
+from dask_polars import backend, config
+from dask_polars.dsl.codec import check_format
+from dask_polars.versions import check_local
+
+check_local()
+check_format()
+config.load_defaults()
+backend.register()
+
+from dask_polars.collection import LazyFrame  # noqa: E402
+from dask_polars.collection import concat_frames as concat  # noqa: E402
+from dask_polars.engine import DaskEngine, DaskQueryResult  # noqa: E402
+from dask_polars.errors import FallbackError, FallbackWarning  # noqa: E402
+from dask_polars.group_by import LazyGroupBy  # noqa: E402
+from dask_polars.io.scans import collect_all, from_polars, scan_parquet  # noqa: E402
+from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DaskEngine",
+    "DaskQueryResult",
+    "FallbackError",
+    "FallbackWarning",
+    "LazyFrame",
+    "LazyGroupBy",
+    "ShuffleError",
+    "collect_all",
+    "concat",
+    "from_polars",
+    "scan_parquet",
+]

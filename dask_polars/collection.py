@@ -1,0 +1,428 @@
+"""``LazyFrame``: a Dask collection that speaks the Polars API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import polars as pl
+from dask.base import DaskMethodsMixin
+from dask.threaded import get as threaded_get
+from dask.tokenize import tokenize
+from dask.utils import parse_bytes
+
+from dask_polars.config import Options
+from dask_polars.delegation import delegate, unwrap
+from dask_polars.dsl.leaves import source_lazyframe
+from dask_polars.execution import LOCAL_ENGINE, choose_target, run_queries
+from dask_polars.graph.build import build_graph
+from dask_polars.graph.expr import PlanExpr
+from dask_polars.graph.worker import concat
+from dask_polars.io.sources import DerivedSource, GraphSource, MapPartitions, PickPartitions, Repartition
+from dask_polars.plan import Plan, plan_queries
+from dask_polars.plan.stages import Size
+
+Schema = Mapping[str, Any]
+
+
+@delegate(pl.LazyFrame)
+class LazyFrame(DaskMethodsMixin):
+    """
+    A lazy frame of Polars whose partitions are computed by Dask.
+
+    It has every method of :class:`polars.LazyFrame`, with its arguments, and takes the same expressions. Where Polars
+    takes another frame, it takes a collection, a lazy frame or a frame of Polars. It is a Dask collection too:
+    :func:`dask.compute`, :func:`dask.persist` and :func:`dask.visualize` know what to do with it.
+
+    Parameters
+    ----------
+    lf : polars.LazyFrame or polars.DataFrame
+        The query.
+
+    See Also
+    --------
+    dask_polars.scan_parquet, dask_polars.from_polars
+
+    Examples
+    --------
+    >>> import dask_polars as dp, polars as pl
+    >>> lf = dp.from_polars(pl.DataFrame({"k": ["a", "b", "a"], "v": [1, 2, 3]}), npartitions=2)
+    >>> lf.group_by("k").agg(pl.col("v").sum()).sort("k").collect().rows()
+    [('a', 4), ('b', 2)]
+    """
+
+    def __init__(self, lf: pl.LazyFrame | pl.DataFrame | LazyFrame | Any = None, *args: Any, **kwargs: Any) -> None:
+        if isinstance(lf, LazyFrame):
+            lf = lf._lf
+        elif not isinstance(lf, pl.LazyFrame):
+            lf = lf.lazy() if isinstance(lf, pl.DataFrame) else pl.LazyFrame(lf, *args, **kwargs)
+        self._lf: pl.LazyFrame = lf
+        self._plans: dict[Options, Plan] = {}
+
+    # ------------------------------------------------------------ Polars
+
+    def lazy(self) -> LazyFrame:
+        """
+        Give the collection itself.
+
+        Returns
+        -------
+        LazyFrame
+        """
+        return self
+
+    def to_polars(self) -> pl.LazyFrame:
+        """
+        Give the query as a lazy frame of Polars.
+
+        Returns
+        -------
+        polars.LazyFrame
+        """
+        return self._lf
+
+    def collect(
+        self,
+        *,
+        engine: Any = "auto",
+        scheduler: Any = None,
+        fallback: str | None = None,
+        background: bool = False,
+        **kwargs: Any,
+    ) -> pl.DataFrame:
+        """
+        Compute the whole.
+
+        Where there is a Dask client, or a scheduler was chosen, the query runs there in partitions. Otherwise Polars
+        runs it in this process, as a whole.
+
+        Parameters
+        ----------
+        engine
+            An engine of Polars to run the query with in this process, or a :class:`dask_polars.DaskEngine`.
+        scheduler : str, callable or distributed.Client, optional
+            The scheduler of Dask to use: ``"threads"``, ``"sync"``, …
+        fallback : {"warn", "raise", "silent"}, optional
+            What to do with a part of the query that is not distributed; configured by ``dask-polars.fallback``.
+        background : bool
+            As with Polars: give a handle of the running query.
+        **kwargs
+            As :meth:`polars.LazyFrame.collect` takes them.
+
+        Returns
+        -------
+        polars.DataFrame
+
+        Raises
+        ------
+        polars.exceptions.PolarsError
+            Where Polars finds the query to be wrong.
+        dask_polars.FallbackError
+            With ``fallback="raise"``, where a part of the query is not distributed.
+        """
+        if engine != "auto":
+            return self._lf.collect(engine=engine, background=background, **kwargs)
+        target = choose_target(scheduler=scheduler)
+        if target.get is None:
+            return self._lf.collect(engine=LOCAL_ENGINE, background=background, **kwargs)
+        if background:
+            from dask_polars.engine import DaskEngine
+
+            return self._lf.collect(engine=DaskEngine(target.client), background=True, **kwargs)
+        (frame,) = run_queries([self._lf], target, Options.current(fallback=fallback))
+        return frame
+
+    def explain(self, *, engine: Any = "dask", **kwargs: Any) -> str:
+        """
+        Say how the query will run.
+
+        Parameters
+        ----------
+        engine
+            ``"dask"`` for the distributed plan, ``"polars"`` for the plan of Polars, or an engine of Polars.
+        **kwargs
+            As :meth:`polars.LazyFrame.explain` takes them, for a plan of Polars.
+
+        Returns
+        -------
+        str
+            Stages, exchanges and fragments, from the result down to the sources.
+        """
+        if engine == "dask":
+            from dask_polars.explain import explain_plan
+
+            return explain_plan(self._plan())
+        return self._lf.explain(engine=LOCAL_ENGINE if engine in ("polars", "auto") else engine, **kwargs)
+
+    # ------------------------------------------------------------ Dask
+
+    def _plan(self) -> Plan:
+        options = Options.current()
+        if options not in self._plans:
+            self._plans[options] = plan_queries([self._lf], options)
+        return self._plans[options]
+
+    @property
+    def expr(self) -> PlanExpr:
+        """The query as an expression of Dask."""
+        plan = self._plan()
+        plan.announce()
+        return PlanExpr(plan.roots[0], plan.options.shuffle_method)
+
+    @property
+    def npartitions(self) -> int:
+        """The number of partitions of the result."""
+        return self._plan().roots[0].npartitions
+
+    def __dask_graph__(self) -> dict[Any, Any]:
+        return self.expr.__dask_graph__()
+
+    def __dask_keys__(self) -> list[Any]:
+        root = self._plan().roots[0]
+        return [(root.name, index) for index in range(root.npartitions)]
+
+    def __dask_tokenize__(self) -> Any:
+        return ("dask_polars.LazyFrame", self._plan().roots[0].token)
+
+    __dask_scheduler__ = staticmethod(threaded_get)
+
+    def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _finalize, ()
+
+    def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        root = self._plan().roots[0]
+        keys = tuple((root.name, index) for index in range(root.npartitions))
+        return _rebuild, (keys, tuple(root.schema.items()), root.size)
+
+    def compute(self, **kwargs: Any) -> pl.DataFrame:
+        """
+        Compute the whole, with Dask.
+
+        Parameters
+        ----------
+        **kwargs
+            As :func:`dask.compute` takes them: ``scheduler``, and options of the scheduler.
+
+        Returns
+        -------
+        polars.DataFrame
+        """
+        self._lf.collect_schema()  # a wrong query fails as it would with Polars
+        (result,) = _dask_compute(self, **kwargs)
+        return result
+
+    @property
+    def partitions(self) -> Partitions:
+        """
+        Pick partitions: ``lf.partitions[0]``, ``lf.partitions[2:5]``.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> lf.partitions[1].collect()["v"].to_list()
+        [3, 4]
+        """
+        return Partitions(self)
+
+    def map_partitions(
+        self,
+        function: Callable[..., pl.DataFrame | pl.LazyFrame],
+        *args: Any,
+        schema: Schema | None = None,
+        **kwargs: Any,
+    ) -> LazyFrame:
+        """
+        Call a function with each partition.
+
+        Parameters
+        ----------
+        function
+            Called with a :class:`polars.DataFrame` and the further arguments; gives a frame.
+        *args, **kwargs
+            Further arguments.
+        schema : mapping, optional
+            Names and types of the columns that the function gives. If it is not given, the function is called with a
+            frame without rows to find out.
+
+        Returns
+        -------
+        LazyFrame
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> lf.map_partitions(lambda part: part.select(pl.len())).collect()["len"].to_list()
+        [2, 2]
+        """
+        call = _Call(function, args, kwargs)
+        if schema is None:
+            schema = call(pl.DataFrame(schema=self._lf.collect_schema())).lazy().collect_schema()
+        columns = tuple(pl.Schema(schema).items())
+        derive = MapPartitions(call, columns, tokenize(function, args, kwargs))
+        return self._derived(derive, columns, ("map_partitions", derive.token, tuple(map(str, columns))))
+
+    def repartition(
+        self, *, npartitions: int | None = None, partition_size: int | str | None = None
+    ) -> LazyFrame:
+        """
+        Put the same rows, in the same order, into another number of partitions.
+
+        Parameters
+        ----------
+        npartitions : int, optional
+            How many.
+        partition_size : int or str, optional
+            Bytes of a partition in memory, as ``"100 MiB"``; how many partitions that makes is decided by what is known
+            of the size when the query is planned.
+
+        Returns
+        -------
+        LazyFrame
+
+        Raises
+        ------
+        ValueError
+            If not exactly one of the two is given, or it is not positive.
+        """
+        if (npartitions is None) == (partition_size is None):
+            raise ValueError("repartition needs either npartitions or partition_size")
+        size = None if partition_size is None else parse_bytes(partition_size)
+        if (npartitions if size is None else size) < 1:  # type: ignore[operator]
+            raise ValueError("npartitions and partition_size must be positive")
+        derive = Repartition(npartitions, size)
+        return self._derived(derive, tuple(self._lf.collect_schema().items()), ("repartition", npartitions, size))
+
+    def to_delayed(self) -> list[Any]:
+        """
+        Give each partition as a delayed value.
+
+        Returns
+        -------
+        list of dask.delayed.Delayed
+        """
+        from dask.delayed import Delayed
+        from dask.highlevelgraph import HighLevelGraph
+
+        plan = self._plan()
+        plan.announce()
+        p2p = choose_target().client is not None and plan.options.shuffle_method != "tasks"
+        graph, (keys,) = build_graph(plan.roots, p2p_shuffle=p2p)
+        name = plan.roots[0].name
+        layered = HighLevelGraph.from_collections(f"delayed-{name}", graph, dependencies=())
+        return [Delayed(key, layered, layer=f"delayed-{name}") for key in keys]
+
+    def _derived(self, derive: Any, columns: tuple[tuple[str, Any], ...], identity: tuple[Any, ...]) -> LazyFrame:
+        return LazyFrame(source_lazyframe(DerivedSource(self._lf, columns, derive, identity)))
+
+    # ------------------------------------------------------------ Python
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name}: {dtype}" for name, dtype in self._lf.collect_schema().items())
+        return f"<dask_polars.LazyFrame [{columns}]>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (LazyFrame, (self._lf,))
+
+    def __getitem__(self, item: Any) -> LazyFrame:
+        return LazyFrame(self._lf[item])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._lf
+
+    def __copy__(self) -> LazyFrame:
+        return LazyFrame(self._lf)
+
+    def __bool__(self) -> bool:
+        return bool(self._lf)  # raises, as Polars does
+
+
+class Partitions:
+    """The partitions of a collection, to pick from."""
+
+    def __init__(self, frame: LazyFrame) -> None:
+        self.frame = frame
+
+    def __len__(self) -> int:
+        return self.frame.npartitions
+
+    def __iter__(self) -> Iterator[LazyFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, item: int | slice | Sequence[int]) -> LazyFrame:
+        everything = range(len(self))
+        if isinstance(item, slice):
+            numbers = tuple(everything[item])
+        else:
+            numbers = tuple(everything[index] for index in ([item] if isinstance(item, int) else item))
+        if not numbers:
+            raise IndexError("no partition is picked")
+        columns = tuple(self.frame._lf.collect_schema().items())
+        return self.frame._derived(PickPartitions(numbers), columns, ("partitions", numbers))
+
+
+class _Call:
+    """A function of the user's, with its arguments."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.__qualname__ = getattr(function, "__qualname__", type(function).__name__)
+
+    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame | pl.LazyFrame:
+        out = self.function(frame, *self.args, **self.kwargs)
+        if not isinstance(out, (pl.DataFrame, pl.LazyFrame)):
+            raise TypeError(f"the function of map_partitions must give a frame, not a {type(out).__name__}")
+        return out
+
+
+def _dask_compute(*collections: Any, **kwargs: Any) -> tuple[Any, ...]:
+    import dask
+
+    return dask.compute(*collections, traverse=False, **kwargs)
+
+
+def _finalize(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return concat(*parts)  # type: ignore[return-value]
+
+
+def _rebuild(
+    graph: Mapping[Any, Any],
+    keys: tuple[Any, ...],
+    columns: tuple[tuple[str, pl.DataType], ...],
+    size: Size,
+    *,
+    rename: Mapping[str, str] | None = None,
+) -> LazyFrame:
+    if rename:
+        keys = tuple((rename.get(name, name), index) for name, index in keys)
+    return LazyFrame(source_lazyframe(GraphSource(keys, {key: graph[key] for key in keys}, columns, size)))
+
+
+Concat = Literal["vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed", "horizontal", "align"]
+
+
+def concat_frames(items: Sequence[LazyFrame | pl.LazyFrame | pl.DataFrame], **kwargs: Any) -> LazyFrame:
+    """
+    Put frames below or beside each other.
+
+    Parameters
+    ----------
+    items
+        Collections, lazy frames or frames.
+    **kwargs
+        As :func:`polars.concat` takes them: ``how``, ``rechunk``, ``parallel``, …
+
+    Returns
+    -------
+    LazyFrame
+
+    Examples
+    --------
+    >>> import dask_polars as dp, polars as pl
+    >>> one = dp.from_polars(pl.DataFrame({"v": [1]}))
+    >>> dp.concat([one, one]).collect()["v"].to_list()
+    [1, 1]
+    """
+    frames = [unwrap(item.lazy() if isinstance(item, pl.DataFrame) else item) for item in items]
+    return LazyFrame(pl.concat(frames, **kwargs))

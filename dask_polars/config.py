@@ -1,0 +1,100 @@
+"""Configuration: the name space ``dask-polars`` of ``dask.config``, and what one query runs with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import dask.config
+import yaml
+from dask.utils import parse_bytes
+
+NAMESPACE = "dask-polars"
+
+FallbackMode = Literal["warn", "raise", "silent"]
+ShuffleMethod = Literal["auto", "p2p", "tasks"]
+
+
+def load_defaults() -> None:
+    """Make the defaults of ``dask_polars.yaml`` known to ``dask.config``."""
+    path = Path(__file__).with_name("dask_polars.yaml")
+    defaults = yaml.safe_load(path.read_text())
+    dask.config.update_defaults(defaults)
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    What one query is planned with.
+
+    Parameters
+    ----------
+    fallback : {"warn", "raise", "silent"}
+        What to do with a part of a query that is not distributed.
+    partition_size : int
+        Bytes in memory that a partition should have.
+    max_rows_per_partition : int, optional
+        Rows that a partition of a source has at most.
+    broadcast_limit : int
+        Bytes up to which a side of a join is sent to every partition of the other side.
+    shuffle_method : {"auto", "p2p", "tasks"}
+        How rows are shuffled.
+    split_every : int
+        How many partial results are combined at once.
+    """
+
+    fallback: FallbackMode
+    partition_size: int
+    max_rows_per_partition: int | None
+    broadcast_limit: int
+    shuffle_method: ShuffleMethod
+    split_every: int
+
+    @classmethod
+    def current(cls, **overrides: Any) -> Options:
+        """
+        Read the options from ``dask.config``.
+
+        Parameters
+        ----------
+        **overrides
+            Options to use in place of what is configured, where not None.
+
+        Returns
+        -------
+        Options
+
+        Raises
+        ------
+        ValueError
+            For a value that an option cannot have.
+
+        Examples
+        --------
+        >>> from dask_polars.config import Options
+        >>> Options.current(partition_size="1 MiB").partition_size
+        1048576
+        """
+        found = {}
+        for item in fields(cls):
+            given = overrides.get(item.name)
+            key = f"{NAMESPACE}.{item.name.replace('_', '-')}"
+            found[item.name] = dask.config.get(key, None) if given is None else given
+        return cls(**found)._checked()
+
+    def _checked(self) -> Options:
+        for name, allowed in (("fallback", FallbackMode), ("shuffle_method", ShuffleMethod)):
+            value, choices = getattr(self, name), get_args(allowed)
+            if value not in choices:
+                raise ValueError(f"{name.replace('_', '-')} must be one of {', '.join(choices)}, not {value!r}")
+        sizes = {name: parse_bytes(getattr(self, name)) for name in ("partition_size", "broadcast_limit")}
+        if sizes["partition_size"] < 1:
+            raise ValueError("partition-size must be at least one byte")
+        rows = self.max_rows_per_partition
+        if rows is not None and int(rows) < 1:
+            raise ValueError("max-rows-per-partition must be at least 1, or null")
+        if int(self.split_every) < 2:
+            raise ValueError("split-every must be at least 2")
+        rows = None if rows is None else int(rows)
+        return replace(self, **sizes, max_rows_per_partition=rows, split_every=int(self.split_every))

@@ -1,0 +1,288 @@
+"""
+Polars' serialized plan, to and from a tree of nodes.
+
+``LazyFrame.serialize()`` gives ``b"DSL_VERSION"``, four bytes of version, a hash of the schema of the format as 64
+characters, then MessagePack::
+
+    {"root": key, "dataframes": [slot, …], "dsl_plans": [slot, …]}
+
+where a slot is ``{"value": …, "version": n}``, a key is ``{"idx": i, "version": n}`` and slot 0 is empty. It is the
+format that Polars pickles its plans with, and it changes between its releases: this package is the only place that
+knows of it, and the range of Polars releases that it was checked against is pinned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgpack
+import polars as pl
+
+from dask_polars.dsl.nodes import Node
+from dask_polars.errors import PlanDecodeError
+
+MAGIC = b"DSL_VERSION"
+HEADER_LENGTH = len(MAGIC) + 4 + 64
+SUPPORTED_SCHEMA_HASHES = {b"b2af60200b56e429cab31266a9391bc2b595c97c3d15312db0b29bb1dad0935c": "2.1"}
+
+# Fields that hold the key of an input plan, where that is not the one field `input`.
+INPUT_FIELDS = {
+    "Join": ("input_left", "input_right"),
+    "MergeSorted": ("input_left", "input_right"),
+    "Gather": ("input", "idxs"),
+}
+INLINE_INPUTS = ("Union", "HConcat", "SinkMultiple")
+LEAVES = ("Scan", "PythonScan", "DataFrameScan", "Resolver")
+SINGLE_INPUT = (
+    "Filter",
+    "Cache",
+    "Select",
+    "GroupBy",
+    "HStack",
+    "MatchToSchema",
+    "Pivot",
+    "Distinct",
+    "Sort",
+    "Slice",
+    "MapFunction",
+    "Sink",
+)
+# Fields that hold the key of a data frame.
+FRAME_FIELDS = {"DataFrameScan": "df", "Pivot": "on_columns"}
+
+
+def header() -> bytes:
+    """
+    Give the header that the installed Polars puts before its plans.
+
+    Returns
+    -------
+    bytes
+        Magic, version and hash of the format's schema.
+    """
+    return pl.LazyFrame().serialize()[:HEADER_LENGTH]
+
+
+def check_format() -> None:
+    """
+    Check that the installed Polars writes plans in a format that is known here.
+
+    Raises
+    ------
+    ImportError
+        Where it does not: nothing is guessed.
+    """
+    found = header()
+    if not found.startswith(MAGIC) or found[-64:] not in SUPPORTED_SCHEMA_HASHES:
+        known = ", ".join(sorted(set(SUPPORTED_SCHEMA_HASHES.values())))
+        msg = (
+            f"polars {pl.__version__} writes its plans in a format that this release of dask_polars does not know; "
+            f"it knows those of polars {known}. Install one of these."
+        )
+        raise ImportError(msg)
+
+
+def _unpacker(data: bytes) -> msgpack.Unpacker:
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=2**31 - 1)
+    unpacker.feed(data)
+    return unpacker
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(data, raw=False, strict_map_key=False)
+
+
+@dataclass(frozen=True, eq=False)
+class RawFrame:
+    """
+    A data frame of a plan, as it was serialized.
+
+    Polars writes the bytes of a frame as an array of integers: they are kept as they stand and never taken apart, since
+    every byte would become a Python object.
+    """
+
+    raw: bytes = field(repr=False)
+
+    @cached_property
+    def token(self) -> str:
+        return hashlib.sha1(self.raw, usedforsecurity=False).hexdigest()
+
+
+def _read_document(data: bytes) -> dict[str, Any]:
+    """Read the document of a plan; its frames stay raw."""
+    unpacker = _unpacker(data)
+    document: dict[str, Any] = {}
+    for _ in range(unpacker.read_map_header()):
+        name = unpacker.unpack()
+        document[name] = _read_frames(unpacker, data) if name == "dataframes" else unpacker.unpack()
+    return document
+
+
+def _read_frames(unpacker: msgpack.Unpacker, data: bytes) -> list[RawFrame | None]:
+    frames: list[RawFrame | None] = []
+    for _ in range(unpacker.read_array_header()):
+        for _ in range(unpacker.read_map_header()):
+            if unpacker.unpack() == "value":
+                start = unpacker.tell()
+                unpacker.skip()
+                frames.append(RawFrame(data[start : unpacker.tell()]))
+            else:
+                unpacker.skip()
+    return frames
+
+
+def decode(lf: pl.LazyFrame) -> Node:
+    """
+    Take a lazy frame's plan apart.
+
+    Parameters
+    ----------
+    lf
+        A lazy frame of Polars.
+
+    Returns
+    -------
+    Node
+        The root of the plan. Sub-plans that the query shares are one object.
+
+    Raises
+    ------
+    PlanDecodeError
+        Where the plan holds a kind of node that is not known here.
+    """
+    return _Decoder(_read_document(lf.serialize()[HEADER_LENGTH:])).node(None)
+
+
+def _take(fields: dict[str, Any], name: str) -> Any:
+    """Take an input out of its field, which stays, so that a plan is written again in the order it was read in."""
+    value, fields[name] = fields[name], None
+    return value
+
+
+class _Decoder:
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.done: dict[int, Node] = {}
+
+    def node(self, key: Mapping[str, int] | None) -> Node:
+        index = (key or self.document["root"])["idx"]
+        if index not in self.done:
+            self.done[index] = self.convert(self.document["dsl_plans"][index]["value"])
+        return self.done[index]
+
+    def convert(self, value: Mapping[str, Any]) -> Node:
+        ((kind, found),) = value.items()
+        fields = dict(found)
+        if kind in FRAME_FIELDS:
+            name = FRAME_FIELDS[kind]
+            fields[name] = self.document["dataframes"][fields[name]["idx"]]
+        if kind in LEAVES:
+            return Node(kind, fields)
+        if kind in INLINE_INPUTS:
+            return Node(kind, fields, tuple(self.convert(plan) for plan in _take(fields, "inputs")))
+        if kind == "PipeWithSchema":
+            return Node(kind, fields, tuple(self.node(key) for key in _take(fields, "input")))
+        if kind == "SQL" and not fields["catalog_tables"]:
+            relations = fields["relations"]
+            fields["relations"] = [name for name, _ in relations]
+            return Node(kind, fields, tuple(self.node(key) for _, key in relations))
+        if kind in SINGLE_INPUT or kind in INPUT_FIELDS:
+            names = INPUT_FIELDS.get(kind, ("input",))
+            return Node(kind, fields, tuple(self.node(_take(fields, name)) for name in names))
+        raise PlanDecodeError(f"plans with a node of kind {kind!r} cannot be taken apart")
+
+
+def encode(root: Node) -> bytes:
+    """
+    Write a tree of nodes as Polars would.
+
+    Parameters
+    ----------
+    root
+        The plan.
+
+    Returns
+    -------
+    bytes
+        What :meth:`polars.LazyFrame.deserialize` reads.
+    """
+    return header_once() + _Encoder().document(root)
+
+
+_HEADER: list[bytes] = []
+
+
+def header_once() -> bytes:
+    """Give the header without asking Polars for it again."""
+    if not _HEADER:
+        _HEADER.append(header())
+    return _HEADER[0]
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.plans: list[Any] = [{"value": None, "version": 0}]
+        self.frames: list[RawFrame] = []
+        self.keys: dict[int, dict[str, int]] = {}
+        self.frame_keys: dict[int, dict[str, int]] = {}
+
+    def document(self, root: Node) -> bytes:
+        key = self.put(root)
+        packer = msgpack.Packer()
+        parts = [packer.pack_map_header(3), packer.pack("root"), packer.pack(key)]
+        parts += [packer.pack("dataframes"), packer.pack_array_header(len(self.frames) + 1)]
+        parts += [packer.pack({"value": None, "version": 0})]
+        for frame in self.frames:
+            parts += [packer.pack_map_header(2), packer.pack("value"), frame.raw]
+            parts += [packer.pack("version"), packer.pack(1)]
+        return b"".join([*parts, packer.pack("dsl_plans"), packer.pack(self.plans)])
+
+    def put(self, node: Node) -> dict[str, int]:
+        if id(node) not in self.keys:
+            value = self.value(node)
+            self.plans.append({"value": value, "version": 1})
+            self.keys[id(node)] = {"idx": len(self.plans) - 1, "version": 1}
+        return self.keys[id(node)]
+
+    def put_frame(self, value: RawFrame) -> dict[str, int]:
+        if id(value) not in self.frame_keys:
+            self.frames.append(value)
+            self.frame_keys[id(value)] = {"idx": len(self.frames), "version": 1}
+        return self.frame_keys[id(value)]
+
+    def value(self, node: Node) -> dict[str, Any]:
+        kind, fields = node.kind, dict(node.fields)
+        if kind in FRAME_FIELDS:
+            name = FRAME_FIELDS[kind]
+            fields[name] = self.put_frame(fields[name])
+        if kind in INLINE_INPUTS:
+            fields["inputs"] = [self.value(plan) for plan in node.inputs]
+        elif kind == "PipeWithSchema":
+            fields["input"] = [self.put(plan) for plan in node.inputs]
+        elif kind == "SQL":
+            keys = [self.put(plan) for plan in node.inputs]
+            fields["relations"] = [list(pair) for pair in zip(fields["relations"], keys, strict=True)]
+        elif kind not in LEAVES:
+            for name, plan in zip(INPUT_FIELDS.get(kind, ("input",)), node.inputs, strict=True):
+                fields[name] = self.put(plan)
+        return {kind: fields}
+
+
+def to_lazyframe(root: Node) -> pl.LazyFrame:
+    """Turn a tree of nodes back into a lazy frame."""
+    return pl.LazyFrame.deserialize(io.BytesIO(encode(root)))
+
+
+def decode_expr(expr: pl.Expr) -> Any:
+    """Take an expression apart, into the nested maps that plans hold."""
+    return _unpack(expr.meta.serialize())
+
+
+def to_expr(tree: Any) -> pl.Expr:
+    """Turn the nested maps of an expression back into one."""
+    return pl.Expr.deserialize(io.BytesIO(msgpack.packb(tree)))

@@ -1,0 +1,83 @@
+"""The plan tree: what a serialized Polars plan decodes to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import msgpack
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """
+    One node of a Polars plan.
+
+    Parameters
+    ----------
+    kind
+        The name that Polars gives the node: ``"Filter"``, ``"GroupBy"``, ``"Join"``, …
+    fields
+        Everything the node says, but its inputs. Never changed in place.
+    inputs
+        The nodes below. A node that is used twice is one object.
+    """
+
+    kind: str
+    fields: Mapping[str, Any]
+    inputs: tuple[Node, ...] = field(default=())
+
+    @property
+    def input(self) -> Node:
+        """The only input."""
+        (node,) = self.inputs
+        return node
+
+    def with_inputs(self, inputs: Sequence[Node]) -> Node:
+        """Give the same node over other inputs."""
+        return replace(self, inputs=tuple(inputs))
+
+    def with_fields(self, **fields: Any) -> Node:
+        """Give the same node with some of its fields replaced."""
+        return replace(self, fields={**self.fields, **fields})
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the content of the whole tree below: equal plans have equal digests."""
+        state = hashlib.sha1(self.kind.encode(), usedforsecurity=False)
+        state.update(msgpack.packb(self.fields, default=_pack_leaf))
+        for node in self.inputs:
+            state.update(node.digest.encode())
+        return state.hexdigest()
+
+
+def _pack_leaf(value: Any) -> str:
+    """Leaves of ours (sources) hold Python objects, which know their own token."""
+    return value.token
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Visit every node once, inputs before the nodes that read them."""
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((child, False) for child in reversed(node.inputs))
+
+
+def transform(root: Node, rewrite: Callable[[Node], Node]) -> Node:
+    """Rebuild a tree from its leaves up; what is shared stays shared."""
+    done: dict[int, Node] = {}
+    for node in walk(root):
+        inputs = tuple(done[id(child)] for child in node.inputs)
+        same = all(new is old for new, old in zip(inputs, node.inputs, strict=True))
+        done[id(node)] = rewrite(node if same else node.with_inputs(inputs))
+    return done[id(root)]

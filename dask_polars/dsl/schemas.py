@@ -1,0 +1,122 @@
+"""Schemas of plan nodes, asked of Polars one node at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.codec import decode, to_lazyframe
+from dask_polars.dsl.nodes import Node
+
+SchemaDict = Mapping[str, pl.DataType]
+
+
+def empty_leaf(schema: SchemaDict) -> Node:
+    """Make a leaf of no rows."""
+    return _empty_leaf(tuple(schema.items()))
+
+
+@lru_cache(maxsize=1024)
+def _empty_leaf(items: tuple[tuple[str, pl.DataType], ...]) -> Node:
+    return decode(pl.LazyFrame(schema=dict(items)))
+
+
+def schema_over(node: Node, inputs: Sequence[SchemaDict]) -> SchemaDict:
+    """
+    Give the schema of a node, from those of its inputs.
+
+    Parameters
+    ----------
+    node
+        A node; what is below it is not looked at.
+    inputs
+        The schemas of its inputs.
+
+    Returns
+    -------
+    dict
+        Types by column name.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        Where the node does not fit its inputs: the error of Polars.
+    """
+    leaves = [empty_leaf(schema) for schema in inputs]
+    return dict(to_lazyframe(node.with_inputs(leaves)).collect_schema())
+
+
+def select_node(template: Node | None, expressions: Sequence[Any], source: Node, *, keep_height: bool = False) -> Node:
+    """Build ``select(expressions)`` over a node, with the options of ``template`` where it is a select."""
+    options = {
+        "run_parallel": True,
+        "duplicate_check": True,
+        "should_broadcast": True,
+        "maintain_dataframe_height": keep_height,
+    }
+    if template is not None and template.kind == "Select":
+        options = {**template.fields["options"]}
+    return Node("Select", {"expr": list(expressions), "input": None, "options": options}, (source,))
+
+
+def with_columns_node(expressions: Sequence[Any], source: Node) -> Node:
+    """Build ``with_columns(expressions)`` over a node."""
+    options = {
+        "run_parallel": True,
+        "duplicate_check": True,
+        "should_broadcast": True,
+        "maintain_dataframe_height": False,
+    }
+    return Node("HStack", {"input": None, "exprs": list(expressions), "options": options}, (source,))
+
+
+def filter_node(predicate: Any, source: Node) -> Node:
+    """Build ``filter(predicate)`` over a node."""
+    return Node("Filter", {"input": None, "predicate": predicate}, (source,))
+
+
+def slice_node(offset: int, length: int, source: Node) -> Node:
+    """Build ``slice(offset, length)`` over a node."""
+    return Node("Slice", {"input": None, "offset": offset, "len": length}, (source,))
+
+
+def sort_node(
+    by: Sequence[Any],
+    source: Node,
+    *,
+    descending: Sequence[bool] | None = None,
+    nulls_last: Sequence[bool] | None = None,
+    maintain_order: bool = True,
+) -> Node:
+    """Build ``sort(by)`` over a node."""
+    options = {
+        "descending": list(descending or [False] * len(by)),
+        "nulls_last": list(nulls_last or [False] * len(by)),
+        "multithreaded": True,
+        "maintain_order": maintain_order,
+        "limit": None,
+    }
+    return Node("Sort", {"input": None, "by_column": list(by), "slice": None, "sort_options": options}, (source,))
+
+
+def group_by_node(keys: Sequence[Any], aggs: Sequence[Any], source: Node, *, maintain_order: bool = False) -> Node:
+    """Build ``group_by(keys).agg(aggs)`` over a node."""
+    fields = {
+        "input": None,
+        "keys": list(keys),
+        "aggs": list(aggs),
+        "predicates": [],
+        "maintain_order": maintain_order,
+        "options": {"dynamic": None, "rolling": None, "slice": None},
+        "apply": None,
+    }
+    return Node("GroupBy", fields, (source,))
+
+
+def expression_dtypes(expressions: Sequence[Any], schema: SchemaDict) -> tuple[pl.DataType, ...]:
+    """Give the types of expressions over columns."""
+    named = [{"Alias": [tree, f"e{index}"]} for index, tree in enumerate(expressions)]
+    return tuple(schema_over(select_node(None, named, empty_leaf({})), [schema]).values())

@@ -1,0 +1,103 @@
+"""Where a query runs: in this process by Polars alone, on a scheduler of Dask in this process, or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from dask.base import get_scheduler
+
+from dask_polars.config import Options
+from dask_polars.graph.expr import PartsExpr
+from dask_polars.plan import Plan, plan_queries
+
+# Polars' own default; named, since "auto" may be configured to be this package's engine.
+LOCAL_ENGINE = "streaming"
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    Where a query runs.
+
+    Parameters
+    ----------
+    get
+        Runs a graph of Dask; None where Polars runs the whole query by itself.
+    client
+        The client, where it is one of a cluster.
+    """
+
+    get: Callable[..., Any] | None
+    client: Any = None
+
+
+def choose_target(client: Any = None, scheduler: Any = None) -> Target:
+    """
+    Say where a query runs.
+
+    Parameters
+    ----------
+    client : distributed.Client, optional
+        A cluster to use in any case.
+    scheduler : str, callable or Client, optional
+        A scheduler of Dask. Otherwise the one that is configured, or that of the current client.
+
+    Returns
+    -------
+    Target
+    """
+    chosen = client if client is not None else scheduler
+    get = get_scheduler(scheduler=chosen)
+    if get is None:
+        return Target(None)
+    found = getattr(get, "__self__", None)
+    if found is not None and hasattr(found, "scheduler_info"):
+        from dask_polars.versions import check_cluster
+        from dask_polars.workers import ensure_worker_threads
+
+        check_cluster(found)
+        ensure_worker_threads(found)
+        return Target(get, found)
+    return Target(get)
+
+
+def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Options) -> list[pl.DataFrame]:
+    """
+    Run queries, which share their common parts.
+
+    Parameters
+    ----------
+    queries
+        Lazy frames of Polars.
+    target
+        Where they run.
+    options
+        What they are planned with.
+
+    Returns
+    -------
+    list of polars.DataFrame
+    """
+    if target.get is None:
+        return pl.collect_all(queries, engine=LOCAL_ENGINE)
+    plan = plan_queries(queries, options)
+    plan.announce()
+    return run_plan(plan, target)
+
+
+def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
+    """Run a plan, and put the partitions of each of its queries together."""
+    assert target.get is not None
+    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
+    keys = [[(stage.name, index) for index in range(stage.npartitions)] for stage in plan.roots]
+    graph = expr if target.client is not None else expr.__dask_graph__()
+    results = target.get(graph, keys)
+    return [put_together(parts) for parts in results]
+
+
+def put_together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put partitions below each other."""
+    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")

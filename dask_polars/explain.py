@@ -1,0 +1,116 @@
+"""The distributed plan, for people."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import polars as pl
+from dask.utils import format_bytes
+
+from dask_polars.plan import Plan
+from dask_polars.plan.stages import (
+    CallStage,
+    FrameStage,
+    HeadStage,
+    KeyStage,
+    MapStage,
+    Mode,
+    RegroupStage,
+    ScanStage,
+    ShuffleStage,
+    Size,
+    Stage,
+)
+
+
+def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
+    """
+    Write a plan down.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    fragments
+        Whether to show what Polars runs in each stage.
+
+    Returns
+    -------
+    str
+        Stages from the result down, with their partitions and estimated sizes; exchanges with what moves and why; and
+        what is gathered to one partition.
+    """
+    numbers: dict[str, int] = {}
+    lines: list[str] = []
+    for root in plan.roots:
+        lines.extend(_stage_lines(root, 0, numbers, fragments))
+    if plan.fallbacks:
+        lines.append("")
+        lines.append("Gathered to one partition:")
+        lines.extend(f"  - {item}" for item in plan.fallbacks)
+    return "\n".join(lines)
+
+
+def _stage_lines(stage: Stage, depth: int, numbers: dict[str, int], fragments: bool) -> Iterator[str]:
+    pad = "  " * depth
+    if stage.token in numbers:
+        yield f"{pad}[{numbers[stage.token]}] {stage.operation} (as above)"
+        return
+    numbers[stage.token] = len(numbers) + 1
+    yield f"{pad}[{numbers[stage.token]}] {_title(stage)}  {partitions_text(stage)}"
+    if isinstance(stage, MapStage) and fragments:
+        for line in fragment_text(stage).splitlines():
+            yield f"{pad}    | {line}"
+    for below, how in _inputs(stage):
+        if how:
+            yield f"{pad}  {how}:"
+        yield from _stage_lines(below, depth + (2 if how else 1), numbers, fragments)
+
+
+def partitions_text(stage: Stage) -> str:
+    """Say how many partitions a stage has, and what they are thought to hold."""
+    noun = "partition" if stage.npartitions == 1 else "partitions"
+    return f"{stage.npartitions} {noun}, {size_text(stage.size)}"
+
+
+def size_text(size: Size) -> str:
+    """Write a size: exact, or as the estimate that it is."""
+    about = "" if size.exact else "~"
+    return f"{about}{round(size.rows):,} rows, ~{format_bytes(int(size.bytes))}"
+
+
+def _title(stage: Stage) -> str:
+    if isinstance(stage, ShuffleStage):
+        return f"SHUFFLE ({stage.kind}) by {', '.join(stage.keys)}  {stage.operation}"
+    if isinstance(stage, RegroupStage):
+        gathers = len(stage.groups) == 1 and len(stage.groups[0]) > 1
+        return "GATHER" if gathers else stage.operation.upper()
+    if isinstance(stage, HeadStage):
+        return f"HEAD {stage.rows}  as few partitions as it takes"
+    if isinstance(stage, ScanStage):
+        return f"SCAN {stage.operation.removeprefix('scan-')}  {stage.nfiles} files"
+    if isinstance(stage, FrameStage):
+        return "FRAME in memory"
+    if isinstance(stage, KeyStage):
+        return "PARTITIONS of another graph"
+    if isinstance(stage, MapStage) and stage.fallback:
+        return f"{stage.operation}  (not distributed: {stage.fallback})"
+    return stage.operation
+
+
+def _inputs(stage: Stage) -> Iterator[tuple[Stage, str]]:
+    if isinstance(stage, (MapStage, CallStage)):
+        for item in stage.sources:
+            yield item.stage, "broadcast" if item.mode is Mode.BROADCAST and stage.npartitions > 1 else ""
+            if item.scalars is not None:
+                yield item.scalars, "broadcast, one row"
+    else:
+        for below in stage.inputs:
+            yield below, ""
+
+
+def fragment_text(stage: MapStage) -> str:
+    """Give Polars' own account of what runs on a partition."""
+    plan = pl.LazyFrame.deserialize(io.BytesIO(stage.template)).explain(engine="in-memory")
+    return plan

@@ -1,0 +1,1 @@
+"""From stages to Dask tasks, and what runs on a worker."""

@@ -1,0 +1,246 @@
+"""
+From stages to Dask tasks.
+
+A stage that is read once, partition by partition, has no tasks of its own: it becomes part of the tasks that read it.
+What is read by several, or as a whole, is computed once under its own name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask._task_spec import DataNode, GraphNode, Task, TaskRef
+
+from dask_polars.graph import worker
+from dask_polars.plan.stages import (
+    CallStage,
+    FrameStage,
+    HeadStage,
+    Input,
+    KeyStage,
+    MapStage,
+    Mode,
+    RegroupStage,
+    ScanStage,
+    ShuffleStage,
+    Stage,
+    walk_stages,
+)
+from dask_polars.shuffle import p2p, tasks
+
+Key = Any
+Operand = Any  # a reference to a task, or a task to be made part of another
+
+
+def build_graph(roots: Sequence[Stage], *, p2p_shuffle: bool) -> tuple[dict[Key, Any], list[list[Key]]]:
+    """
+    Make the tasks of some stages.
+
+    Parameters
+    ----------
+    roots
+        The stages whose partitions are wanted.
+    p2p_shuffle
+        Whether rows are shuffled from worker to worker, which needs a distributed cluster, or by tasks.
+
+    Returns
+    -------
+    tuple
+        The graph, and for each root the keys of its partitions.
+    """
+    builder = Builder(p2p_shuffle, _stages_with_keys(roots))
+    keys = [[builder.key(stage, index) for index in range(stage.npartitions)] for stage in roots]
+    return builder.graph, keys
+
+
+def _stages_with_keys(roots: Sequence[Stage]) -> set[str]:
+    """Find the stages that are computed under their own names."""
+    readers: Counter[str] = Counter()
+    named = {stage.token for stage in roots}
+    for stage in walk_stages(roots):
+        for source, alone in _reads(stage):
+            readers[source.token] += 1
+            if not alone:
+                named.add(source.token)
+    return named | {token for token, count in readers.items() if count > 1}
+
+
+def _reads(stage: Stage) -> list[tuple[Stage, bool]]:
+    """List the stages that a stage reads, and whether each of its partitions reads one partition, that no other reads."""
+    if isinstance(stage, (MapStage, CallStage)):
+        out = []
+        for item in stage.sources:
+            out.append((item.stage, item.mode is Mode.ALIGNED or stage.npartitions == 1))
+            if item.scalars is not None:
+                out.append((item.scalars, False))
+        return out
+    if isinstance(stage, RegroupStage):
+        return [(source, _reads_alone(stage, number)) for number, source in enumerate(stage.sources)]
+    return [(source, True) for source in stage.inputs]
+
+
+def _reads_alone(stage: RegroupStage, number: int) -> bool:
+    """Say whether partitions of an input are passed on one by one: what is put together is computed in parallel first."""
+    return all(len(group) == 1 for group in stage.groups if any(source == number for source, _ in group))
+
+
+@dataclass
+class Builder:
+    """Makes tasks, those of a stage when they are first asked for."""
+
+    p2p_shuffle: bool
+    named: set[str]
+    graph: dict[Key, Any] = field(default_factory=dict)
+    _operands: dict[tuple[str, int], Operand] = field(default_factory=dict)
+    _shuffles: dict[str, list[Operand]] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ what other tasks refer to
+
+    def key(self, stage: Stage, index: int) -> Key:
+        """Give the key of a task that computes a partition."""
+        operand = self.frame(stage, index)
+        if isinstance(operand, TaskRef):
+            return operand.key
+        key = (stage.name, index)
+        self.graph[key] = Task(key, worker.run, stage.name, index, operand)
+        return key
+
+    def frame(self, stage: Stage, index: int) -> Operand:
+        """Give what computes a partition, under its own name where the stage has one."""
+        if stage.token not in self.named or isinstance(stage, (FrameStage, KeyStage)):
+            return self.inline(stage, index, run=True)
+        spot = (stage.token, index)
+        if spot not in self._operands:
+            key = (stage.name, index)
+            node = self.inline(stage, index, run=True)
+            if isinstance(node, Task):
+                self.graph[key] = _renamed(node, key)
+                node = TaskRef(key)
+            self._operands[spot] = node
+        return self._operands[spot]
+
+    def operand(self, stage: Stage, index: int) -> Operand:
+        """Give what stands for a partition in a fragment; it need not have run."""
+        if isinstance(stage, ScanStage) or stage.token not in self.named:
+            return self.inline(stage, index, run=False)
+        return self.frame(stage, index)
+
+    def inline(self, stage: Stage, index: int, *, run: bool) -> Operand:
+        """Make the task of a partition, to be part of another or to be given a key."""
+        return _EMIT[type(stage)](self, stage, index, run)
+
+    # ------------------------------------------------------------ one method for each kind of stage
+
+    def emit_scan(self, stage: ScanStage, index: int, run: bool) -> Operand:
+        part = stage.parts[index]
+        scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
+        task = Task(None, worker.scan_part, scan, part.paths, part.rows)
+        return Task(None, worker.run, stage.name, index, task) if run else task
+
+    def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:
+        key = (stage.name, index)
+        self.graph[key] = DataNode(key, stage.frames[index])
+        return TaskRef(key)
+
+    def emit_keys(self, stage: KeyStage, index: int, run: bool) -> Operand:
+        self.graph.update(stage.graph)
+        return TaskRef(stage.keys[index])
+
+    def emit_map(self, stage: MapStage, index: int, run: bool) -> Operand:
+        template = self.shared(f"{stage.operation}-fragment", stage, stage.template)
+        frames = [self.source(item, index) for item in stage.sources]
+        if run:
+            return Task(None, worker.run_fragment, stage.name, index, template, *frames)
+        return Task(None, worker.bind_fragment, template, *frames)
+
+    def emit_call(self, stage: CallStage, index: int, run: bool) -> Operand:
+        arguments = (index, *stage.arguments) if stage.indexed else stage.arguments
+        frames = [self.source(item, index) for item in stage.sources]
+        if stage.lazy:
+            task = Task(None, worker.call_lazily, stage.function, arguments, *frames)
+            return Task(None, worker.run, stage.name, index, task) if run else task
+        return Task(None, worker.call, stage.name, index, stage.function, arguments, *frames)
+
+    def emit_regroup(self, stage: RegroupStage, index: int, run: bool) -> Operand:
+        group = stage.groups[index]
+        if len(group) == 1:
+            ((source, part),) = group
+            below = stage.sources[source]
+            return self.frame(below, part) if run else self.operand(below, part)
+        return Task(None, worker.concat, *(self.frame(stage.sources[source], part) for source, part in group))
+
+    def emit_shuffle(self, stage: ShuffleStage, index: int, run: bool) -> Operand:
+        if stage.token not in self._shuffles:
+            self._shuffles[stage.token] = self._shuffle(stage)
+        return self._shuffles[stage.token][index]
+
+    def emit_head(self, stage: HeadStage, index: int, run: bool) -> Operand:
+        before: list[Operand] = []
+        done, width, wave = 0, 1, 0
+        while done < stage.source.npartitions:
+            parts = range(done, min(done + width, stage.source.npartitions))
+            refs = [self._head_part(stage, part, before) for part in parts]
+            task = Task(None, worker.head_of, stage.rows, *before, *refs)
+            done, width = parts.stop, width * 2
+            if done == stage.source.npartitions:
+                return task
+            key = (f"{stage.operation}-wave-{stage.token}", wave)
+            self.graph[key] = _renamed(task, key)
+            before, wave = [TaskRef(key)], wave + 1
+        raise AssertionError("a stage has at least one partition")
+
+    def _head_part(self, stage: HeadStage, part: int, before: Sequence[Operand]) -> Operand:
+        key = (f"{stage.operation}-part-{stage.token}", part)
+        operand = self.operand(stage.source, part)
+        self.graph[key] = Task(key, worker.head_part, stage.name, part, stage.rows, operand, *before)
+        return TaskRef(key)
+
+    # ------------------------------------------------------------ parts of tasks
+
+    def source(self, item: Input, index: int) -> Operand:
+        """Give what stands for an input in the task of a partition."""
+        operand = self.operand(item.stage, index if item.mode is Mode.ALIGNED else 0)
+        if item.scalars is None:
+            return operand
+        return Task(None, worker.beside_scalars, operand, self.frame(item.scalars, 0))
+
+    def shared(self, prefix: str, stage: Stage, value: bytes) -> Operand:
+        """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
+        if stage.npartitions == 1:
+            return value
+        key = f"{prefix}-{stage.token}"
+        if key not in self.graph:
+            self.graph[key] = DataNode(key, value)
+        return TaskRef(key)
+
+    def _shuffle(self, stage: ShuffleStage) -> list[Operand]:
+        sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]
+        count = stage.npartitions
+        if not self.p2p_shuffle:
+            layer, keys = tasks.shuffle_layer(stage.name, sent, count, stage.schema)
+            self.graph.update(layer)
+            return [TaskRef(key) for key in keys]
+        layer, barrier = p2p.transfer_layer(stage.operation, stage.token, sent, count, stage.schema)
+        self.graph.update(layer)
+        return [p2p.unpack_task(None, stage.token, index, barrier) for index in range(count)]
+
+
+_EMIT: Mapping[type[Stage], Callable[..., Operand]] = {
+    ScanStage: Builder.emit_scan,
+    FrameStage: Builder.emit_frame,
+    KeyStage: Builder.emit_keys,
+    MapStage: Builder.emit_map,
+    CallStage: Builder.emit_call,
+    RegroupStage: Builder.emit_regroup,
+    ShuffleStage: Builder.emit_shuffle,
+    HeadStage: Builder.emit_head,
+}
+
+
+def _renamed(node: GraphNode, key: Key) -> GraphNode:
+    """Give a task its key."""
+    assert isinstance(node, Task)
+    return Task(key, node.func, *node.args, **node.kwargs)

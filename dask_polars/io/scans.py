@@ -1,0 +1,102 @@
+"""Collections from files and frames."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import polars as pl
+from dask.utils import parse_bytes
+
+from dask_polars.collection import LazyFrame
+from dask_polars.dsl.leaves import source_lazyframe
+from dask_polars.io.sources import FrameSource, Repartition
+
+
+@functools.wraps(pl.scan_parquet)
+def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:  # noqa: D103  (the docstring is that of Polars)
+    return LazyFrame(pl.scan_parquet(*args, **kwargs))
+
+
+def from_polars(
+    frame: pl.DataFrame | pl.LazyFrame | LazyFrame,
+    *,
+    npartitions: int | None = None,
+    partition_size: int | str | None = None,
+) -> LazyFrame:
+    """
+    Make a collection of a frame of Polars.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame or polars.LazyFrame
+        The rows. A lazy frame stays as it is, and nothing is computed.
+    npartitions : int, optional
+        How many partitions to make. If neither this nor ``partition_size`` is given, partitions are of the configured
+        size.
+    partition_size : int or str, optional
+        Bytes of a partition in memory, as ``"100 MiB"``.
+
+    Returns
+    -------
+    LazyFrame
+
+    Raises
+    ------
+    ValueError
+        If both are given, or one that is not positive.
+    TypeError
+        If ``frame`` is no frame of Polars.
+
+    Examples
+    --------
+    >>> import dask_polars as dp, polars as pl
+    >>> dp.from_polars(pl.DataFrame({"v": range(6)}), npartitions=3).npartitions
+    3
+    """
+    if npartitions is not None and partition_size is not None:
+        raise ValueError("from_polars takes npartitions or partition_size, not both")
+    size = None if partition_size is None else parse_bytes(partition_size)
+    if any(value is not None and value < 1 for value in (npartitions, size)):
+        raise ValueError("npartitions and partition_size must be positive")
+    if isinstance(frame, pl.DataFrame):
+        return LazyFrame(source_lazyframe(FrameSource(frame, npartitions, size)))
+    if not isinstance(frame, (pl.LazyFrame, LazyFrame)):
+        raise TypeError(f"from_polars takes a frame of Polars, not a {type(frame).__name__}")
+    collection = LazyFrame(frame)
+    if npartitions is None and size is None:
+        return collection
+    derive = Repartition(npartitions, size)
+    columns = tuple(collection.to_polars().collect_schema().items())
+    return collection._derived(derive, columns, ("repartition", npartitions, size))
+
+
+def collect_all(lazy_frames: Any, *, scheduler: Any = None, **kwargs: Any) -> list[pl.DataFrame]:
+    """
+    Compute several collections at once; what they have in common is computed once.
+
+    Parameters
+    ----------
+    lazy_frames : sequence of LazyFrame or polars.LazyFrame
+        The collections.
+    scheduler : str, callable or distributed.Client, optional
+        The scheduler of Dask to use.
+    **kwargs
+        Options, as ``fallback="raise"``; see :class:`dask_polars.DaskEngine`.
+
+    Returns
+    -------
+    list of polars.DataFrame
+
+    Examples
+    --------
+    >>> import dask_polars as dp, polars as pl
+    >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3]}))
+    >>> [frame.item() for frame in dp.collect_all([lf.select(pl.len()), lf.select(pl.col("v").sum())])]
+    [3, 6]
+    """
+    from dask_polars.config import Options
+    from dask_polars.execution import choose_target, run_queries
+
+    queries = [LazyFrame(item).to_polars() for item in lazy_frames]
+    return run_queries(queries, choose_target(scheduler=scheduler), Options.current(**kwargs))

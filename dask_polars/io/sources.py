@@ -1,0 +1,250 @@
+"""Sources of ours: leaves of plans that come in partitions already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+from dask.tokenize import tokenize
+
+from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.kernels import split_piece
+from dask_polars.plan.planner import Planner, split_evenly
+from dask_polars.plan.sources import frame_stage, source_stage
+from dask_polars.plan.stages import CallStage, Input, KeyStage, RegroupStage, Size, Stage
+
+SchemaDict = Mapping[str, pl.DataType]
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """
+    A frame of this process, cut into partitions.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    npartitions
+        How many; None for as many as the configured size of partitions makes.
+    partition_size
+        Bytes of a partition, in place of the configured size.
+    """
+
+    frame: pl.DataFrame = field(repr=False)
+    npartitions: int | None = None
+    partition_size: int | None = None
+
+    @cached_property
+    def schema(self) -> SchemaDict:
+        return dict(self.frame.schema)
+
+    @cached_property
+    def token(self) -> str:
+        return tokenize(self.frame, self.npartitions, self.partition_size)
+
+    def lazy(self) -> pl.LazyFrame:
+        return self.frame.lazy()
+
+
+@source_stage.register
+def _frame_source_stage(source: FrameSource, planner: Planner) -> Stage:
+    size = Size(source.frame.height, source.frame.estimated_size(), True)
+    count = source.npartitions
+    if count is None:
+        most = max(source.frame.height, 1)
+        count = planner.partitions_for(size, most)
+        if source.partition_size is not None:
+            count = max(1, min(math.ceil(size.bytes / source.partition_size), most))
+    elif planner.options.max_rows_per_partition is not None:
+        count = max(count, math.ceil(size.rows / planner.options.max_rows_per_partition))
+    return frame_stage(source.frame, count, source.token)
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """
+    Partitions that are the results of tasks: of a persisted collection, of delayed values, of futures.
+
+    Parameters
+    ----------
+    keys
+        The keys of the partitions, in order.
+    graph
+        The tasks, results or futures of these keys.
+    columns
+        Names and types of the columns.
+    size
+        What the partitions are thought to hold.
+    """
+
+    keys: tuple[Any, ...]
+    graph: Mapping[Any, Any] = field(repr=False)
+    columns: tuple[tuple[str, pl.DataType], ...]
+    size: Size
+
+    @cached_property
+    def schema(self) -> SchemaDict:
+        return dict(self.columns)
+
+    @cached_property
+    def token(self) -> str:
+        return tokenize(self.keys, [str(dtype) for dtype in self.schema.values()])
+
+    def lazy(self) -> pl.LazyFrame:
+        return compute_stage(lambda planner: source_stage(self, planner))
+
+
+@source_stage.register
+def _graph_source_stage(source: GraphSource, planner: Planner) -> Stage:
+    return KeyStage(
+        operation="from-graph",
+        schema=source.schema,
+        npartitions=len(source.keys),
+        size=source.size,
+        graph=source.graph,
+        keys=source.keys,
+    )
+
+
+@dataclass(frozen=True)
+class DerivedSource:
+    """
+    Partitions made of those of another collection, by what Polars' plans cannot say.
+
+    Parameters
+    ----------
+    parent
+        The plan of the other collection.
+    columns
+        Names and types of the columns.
+    derive
+        Makes the stage from that of the parent.
+    identity
+        What, with the parent, decides the content.
+    """
+
+    parent: pl.LazyFrame = field(repr=False)
+    columns: tuple[tuple[str, pl.DataType], ...]
+    derive: Callable[[Stage, Planner], Stage]
+    identity: tuple[Any, ...]
+
+    @cached_property
+    def schema(self) -> SchemaDict:
+        return dict(self.columns)
+
+    @cached_property
+    def token(self) -> str:
+        return tokenize(decode_with_sources(self.parent).digest, self.identity)
+
+    def lazy(self) -> pl.LazyFrame:
+        return compute_stage(lambda planner: source_stage(self, planner))
+
+
+@source_stage.register
+def _derived_source_stage(source: DerivedSource, planner: Planner) -> Stage:
+    return source.derive(planner.lower(decode_with_sources(source.parent)), planner)
+
+
+def compute_stage(make: Callable[[Planner], Stage]) -> pl.LazyFrame:
+    """Compute a stage with the current scheduler, for Polars to go on with in this process."""
+    from dask_polars.config import Options
+    from dask_polars.execution import choose_target, run_plan
+    from dask_polars.plan.query import Plan
+
+    options = Options.current()
+    planner = Planner(options)
+    plan = Plan((make(planner),), options, ())
+    target = choose_target()
+    if target.get is None:
+        target = choose_target(scheduler="sync")
+    return run_plan(plan, target)[0].lazy()
+
+
+# ---------------------------------------------------------------- what is derived
+
+
+@dataclass(frozen=True)
+class PickPartitions:
+    """Some of the partitions."""
+
+    numbers: tuple[int, ...]
+
+    def __call__(self, stage: Stage, planner: Planner) -> Stage:
+        share = len(self.numbers) / stage.npartitions
+        return RegroupStage(
+            operation="partitions",
+            schema=stage.schema,
+            npartitions=len(self.numbers),
+            size=stage.size.scaled(share),
+            placement=None,
+            distinct=stage.distinct,
+            sources=(stage,),
+            groups=tuple(((0, number),) for number in self.numbers),
+        )
+
+
+@dataclass(frozen=True)
+class MapPartitions:
+    """A function of the user's, called with each partition."""
+
+    function: Callable[..., Any]
+    columns: tuple[tuple[str, pl.DataType], ...]
+    token: str
+
+    def __call__(self, stage: Stage, planner: Planner) -> Stage:
+        return CallStage(
+            operation="map-partitions",
+            schema=dict(self.columns),
+            npartitions=stage.npartitions,
+            size=stage.size,
+            function=self.function,
+            sources=(Input(stage),),
+            content=self.token,
+        )
+
+
+@dataclass(frozen=True)
+class Repartition:
+    """The same rows in another number of partitions, in the same order."""
+
+    npartitions: int | None
+    partition_size: int | None
+
+    def __call__(self, stage: Stage, planner: Planner) -> Stage:
+        count = self.npartitions
+        if count is None:
+            assert self.partition_size is not None
+            count = max(1, math.ceil(stage.size.bytes / self.partition_size))
+        if count > stage.npartitions:
+            return self._split(stage, count)
+        groups = split_evenly(stage.npartitions, count)
+        return stage if count == stage.npartitions else planner.regroup(stage, groups, "repartition")
+
+    def _split(self, stage: Stage, count: int) -> Stage:
+        pieces = split_evenly(count, stage.npartitions)
+        spots = [(part, place, len(group)) for part, group in enumerate(pieces) for place in range(len(group))]
+        repeated = RegroupStage(
+            operation="repartition",
+            schema=stage.schema,
+            npartitions=count,
+            size=stage.size,
+            distinct=stage.distinct,
+            sources=(stage,),
+            groups=tuple(((0, part),) for part, _, _ in spots),
+        )
+        return CallStage(
+            operation="repartition",
+            schema=stage.schema,
+            npartitions=count,
+            size=stage.size,
+            distinct=stage.distinct,
+            function=split_piece,
+            sources=(Input(repeated),),
+            arguments=(tuple((place, of) for _, place, of in spots),),
+            indexed=True,
+        )

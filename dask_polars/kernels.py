@@ -1,0 +1,79 @@
+"""Functions that run on the partitions of a stage, where a fragment of Polars' plan cannot say it."""
+
+from __future__ import annotations
+
+import polars as pl
+
+PARTITION_COLUMN = "__dp_partition"
+SORT_KEY = "__dp_sort_key"
+
+
+def add_position(rows: pl.LazyFrame, index: int, name: str, bits: int) -> pl.LazyFrame:
+    """Put beside each row its position: the number of the partition above ``bits`` bits of place in it."""
+    place = pl.int_range(pl.len(), dtype=pl.UInt64) + pl.lit(index << bits, dtype=pl.UInt64)
+    return rows.with_columns(place.alias(name))
+
+
+def add_row_index(
+    rows: pl.LazyFrame, before: pl.LazyFrame, index: int, name: str, offset: int
+) -> pl.LazyFrame:
+    """Number the rows of a partition, from the number of rows that are before it."""
+    start = before.select("before").collect(engine="in-memory").item(index, 0)
+    return rows.with_row_index(name, offset=offset + start)
+
+
+def count_rows_before(counts: pl.DataFrame) -> pl.DataFrame:
+    """Sum up the number of rows before each partition, given the number in each."""
+    rows = counts.to_series(0).cast(pl.UInt64)
+    return pl.DataFrame({"before": rows.cum_sum() - rows, "rows": rows})
+
+
+def slice_partition(
+    rows: pl.DataFrame, counts: pl.DataFrame, index: int, offset: int, length: int | None
+) -> pl.DataFrame:
+    """Give what falls to a partition of a slice of all rows."""
+    total = counts["rows"].sum()
+    start = max(0, total + offset) if offset < 0 else min(offset, total)
+    # A slice that starts before the first row is cut short, as Polars does it.
+    wanted_end = total if length is None else (total + offset if offset < 0 else start) + length
+    end = max(start, min(wanted_end, total))
+    before = counts["before"][index]
+    first = min(max(start - before, 0), rows.height)
+    last = min(max(end - before, 0), rows.height)
+    return rows.slice(first, last - first)
+
+
+def sample_keys(keys: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Sample the sort keys of a partition; each one stands for as many rows as its weight says."""
+    picked = keys if keys.height <= count else keys.sample(count, seed=0)
+    weight = keys.height / max(picked.height, 1)
+    return picked.with_columns(pl.lit(weight, dtype=pl.Float64).alias("weight"))
+
+
+def range_boundaries(samples: pl.DataFrame, npartitions: int) -> pl.DataFrame:
+    """Give the keys at which each partition but the first starts, such that all hold about as many rows."""
+    ordered = samples.sort(SORT_KEY)
+    if ordered.height == 0:
+        return ordered.select(SORT_KEY)
+    below = ordered["weight"].cum_sum() - ordered["weight"]
+    total = ordered["weight"].sum()
+    wanted = pl.Series([total * index / npartitions for index in range(1, npartitions)], dtype=pl.Float64)
+    places = below.search_sorted(wanted).clip(0, ordered.height - 1)
+    return ordered.select(pl.col(SORT_KEY).gather(places))
+
+
+def range_partition(rows: pl.DataFrame, boundaries: pl.DataFrame) -> pl.DataFrame:
+    """Say for each row to which range its key belongs; rows with equal keys stay together."""
+    starts, keys = boundaries.to_series(), rows[SORT_KEY]
+    if starts.len() == 0 or keys.len() == 0:
+        number = pl.zeros(keys.len(), dtype=pl.UInt32, eager=True)
+    else:
+        number = starts.search_sorted(keys, side="right").cast(pl.UInt32)
+    return rows.drop(SORT_KEY).with_columns(number.alias(PARTITION_COLUMN))
+
+
+def split_piece(rows: pl.DataFrame, index: int, spots: tuple[tuple[int, int], ...]) -> pl.DataFrame:
+    """Give one of the pieces of nearly equal height that a partition is split into."""
+    place, of = spots[index]
+    start, stop = rows.height * place // of, rows.height * (place + 1) // of
+    return rows.slice(start, stop - start)

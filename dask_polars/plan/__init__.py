@@ -1,0 +1,33 @@
+"""The planner: one module for each operation, registered on one dispatch."""
+
+from dask_polars.plan import (
+    distinct,
+    fallback,
+    group_by,
+    join,
+    row_index,
+    select,
+    slice,
+    sort,
+    sources,
+    union,
+)
+from dask_polars.plan.planner import Fallback, Planner
+from dask_polars.plan.query import Plan, plan_queries
+
+__all__ = [
+    "Fallback",
+    "Plan",
+    "Planner",
+    "distinct",
+    "fallback",
+    "group_by",
+    "join",
+    "plan_queries",
+    "row_index",
+    "select",
+    "slice",
+    "sort",
+    "sources",
+    "union",
+]

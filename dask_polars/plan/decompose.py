@@ -1,0 +1,251 @@
+"""
+Aggregations in parts: what each partition computes, how these are combined, and what is made of them in the end.
+
+Sums, counts and extremes are combined by themselves; means are sums over counts; variances are merged by the method of
+Chan, Golub and LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample Variances*, 1979, since
+differences of sums of squares lose all digits where the mean is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgpack
+import polars as pl
+
+from dask_polars.dsl.codec import decode_expr
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    aggregation_of,
+    alias,
+    children,
+    column,
+    function_name,
+    kind_of,
+    map_children,
+    output_name,
+    shape,
+    to_expr,
+)
+
+DtypeOf = Callable[[Expression], pl.DataType]
+PREFIX = "__dp_partial_"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """One column of a partial result."""
+
+    name: str
+    expression: Expression
+    combine: Expression
+
+
+@dataclass
+class Decomposition:
+    """
+    Aggregations taken apart.
+
+    Parameters
+    ----------
+    dtype_of
+        Gives the type of an expression over the rows.
+    whole
+        Whether the aggregation is over all rows: then a partition may be empty. Otherwise it is over the rows of a
+        group, of which there is at least one wherever there is a partial result.
+    """
+
+    dtype_of: DtypeOf
+    whole: bool
+    partials: dict[str, Partial] = field(default_factory=dict)
+    reason: str | None = None
+
+    def finals(self, trees: Sequence[Expression]) -> list[Expression] | None:
+        """
+        Take expressions apart.
+
+        Parameters
+        ----------
+        trees
+            Expressions that give one value each, without selectors.
+
+        Returns
+        -------
+        list of expressions, or None
+            The same values, computed from the combined partial results. None where one of the expressions cannot be
+            computed in parts: ``reason`` says which.
+        """
+        out = []
+        for tree in trees:
+            final = self.final(tree)
+            if final is None:
+                return None
+            name = output_name(tree)
+            out.append(final if output_name(final) == name else alias(final, name))
+        return out
+
+    def final(self, tree: Expression) -> Expression | None:
+        """Take one expression apart."""
+        taken = self._aggregation(tree)
+        if taken is not None:
+            return taken
+        found = shape(tree)
+        if found is Shape.LITERAL:
+            return tree
+        below_shapes = {shape(child) for child in children(tree) or ()}
+        if found is not Shape.SCALAR or not below_shapes or not below_shapes <= {Shape.SCALAR, Shape.LITERAL}:
+            return self._refuse(tree)
+        # A computation on top of aggregations: do it in the end.
+        missing = False
+
+        def below(child: Expression) -> Expression:
+            nonlocal missing
+            final = self.final(child)
+            missing = missing or final is None
+            return child if final is None else final
+
+        rebuilt = map_children(tree, below)
+        if missing or rebuilt is None:
+            return self._refuse(tree)
+        return rebuilt
+
+    def _refuse(self, tree: Expression) -> None:
+        if self.reason is None:
+            aggregation = aggregation_of(tree)
+            name = aggregation[0] if aggregation else function_name(tree) or kind_of(tree)
+            self.reason = f"`{name}` cannot be computed in parts"
+
+    def _aggregation(self, tree: Expression) -> Expression | None:
+        name, value = self._single_input(tree)
+        if name is None or (value is not None and shape(value) not in (Shape.ROW, Shape.ROWS)):
+            return None
+        if name in _SELF_COMBINING:
+            return self._self_combining(tree)
+        if name in _COUNTING:
+            return self._counting(tree)
+        handler = _HANDLERS.get(name)
+        return None if handler is None or value is None else handler(self, tree, value)
+
+    def _single_input(self, tree: Expression) -> tuple[str | None, Expression | None]:
+        """Name an aggregation and give what it is over."""
+        if tree == "Len":
+            return "Len", None
+        name = function_name(tree)
+        if name is not None and len(tree["Function"]["input"]) == 1:
+            return name, tree["Function"]["input"][0]
+        aggregation = aggregation_of(tree)
+        if aggregation is None:
+            return None, None
+        inner: list[Expression] = []
+
+        def collect(child: Expression) -> Expression:
+            inner.append(child)
+            return child
+
+        return (aggregation[0], inner[0]) if map_children(tree, collect) is not None else (None, None)
+
+    # ------------------------------------------------------------ parts
+
+    def add(self, expression: Expression, combine: Callable[[Expression], Expression]) -> Expression:
+        """Ask for a column of the partial results; the same one twice is one."""
+        key = msgpack.packb([expression, combine(column("x"))]).hex()
+        if key not in self.partials:
+            name = f"{PREFIX}{len(self.partials)}"
+            self.partials[key] = Partial(name, alias(expression, name), alias(combine(column(name)), name))
+        return column(self.partials[key].name)
+
+    def add_expr(self, expr: pl.Expr, combine: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+        """Ask for a column of the partial results, with expressions of Polars."""
+        return to_expr(self.add(decode_expr(expr), lambda tree: decode_expr(combine(to_expr(tree)))))
+
+    def _self_combining(self, tree: Expression) -> Expression:
+        """Sums, extremes and the like: of partial results they are what they are of rows."""
+        return self.add(tree, lambda value: map_children(tree, lambda _: value) or value)
+
+    def _counting(self, tree: Expression) -> Expression:
+        """Counts: partial ones are summed up."""
+        return self.add(tree, lambda value: {"Agg": {"Sum": value}})
+
+    def _sum(self, tree: Expression, value: Expression) -> Expression | None:
+        dtype = self.dtype_of(value)
+        if not (dtype.is_numeric() or dtype.base_type() in (pl.Boolean, pl.Duration)):
+            return None
+        return self._self_combining(tree)
+
+    def _mean(self, tree: Expression, value: Expression) -> Expression | None:
+        dtype = self.dtype_of(value)
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            return None  # the rounding of dates is Polars' own
+        expr = to_expr(value)
+        total = self.add_expr(expr.cast(pl.Float64).sum(), lambda part: part.sum())
+        count = self.add_expr(expr.count(), lambda part: part.sum())
+        out = pl.when(count > 0).then(total / count)
+        return decode_expr(out.cast(pl.Float32) if dtype == pl.Float32 else out)
+
+    def _variance(self, tree: Expression, value: Expression) -> Expression | None:
+        dtype = self.dtype_of(value)
+        if not (dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean):
+            return None
+        name, arguments = aggregation_of(tree) or ("", [])
+        ddof = arguments[1]
+        values = to_expr(value).cast(pl.Float64)
+        count = self.add_expr(values.count(), lambda part: part.sum())
+        mean = self._merged_mean(values, count)
+        squares = self._merged_squares(values, count, mean)
+        out = pl.when(count > ddof).then(squares / (count.cast(pl.Float64) - ddof))
+        out = out.sqrt() if name == "Std" else out
+        return decode_expr(out.cast(pl.Float32) if dtype == pl.Float32 else out)
+
+    def _merged_mean(self, values: pl.Expr, count: pl.Expr) -> pl.Expr:
+        """The mean of parts, weighted with their counts; null where there is nothing, since zero times NaN is NaN."""
+        return self.add_expr(values.mean(), lambda part: _weighted_mean(part, count))
+
+    def _merged_squares(self, values: pl.Expr, count: pl.Expr, mean: pl.Expr) -> pl.Expr:
+        """The sum of squared differences from the mean: those within the parts, and those between their means."""
+
+        def combine(part: pl.Expr) -> pl.Expr:
+            between = mean - _weighted_mean(mean, count)
+            return part.sum() + (count * between * between).sum()
+
+        return self.add_expr(values.var(ddof=0) * values.count(), combine)
+
+    def _first_or_last(self, tree: Expression, value: Expression) -> Expression | None:
+        """The first of the first values, of those parts that have rows at all."""
+        if not self.whole and shape(value) is Shape.ROW:
+            return self._self_combining(tree)
+        count = self.add_expr(to_expr(value).len(), lambda part: part.sum())
+        n = count.meta.output_name()
+        has_rows = decode_expr(pl.col(n) > 0)
+
+        def combine(part: Expression) -> Expression:
+            present = {"Filter": {"input": part, "by": has_rows}}
+            return map_children(tree, lambda _: present) or part
+
+        return self.add(tree, combine)
+
+    def _n_unique(self, tree: Expression, value: Expression) -> Expression | None:
+        """Of all rows: the different values of each part travel. Of groups: rows are shuffled by key instead."""
+        if not self.whole or self.dtype_of(value).is_nested():
+            return None
+        values = to_expr(value)
+        parts = self.add_expr(values.unique().implode(), lambda part: part.explode(empty_as_null=False).unique().implode())
+        return decode_expr(parts.list.len())
+
+
+def _weighted_mean(mean: pl.Expr, count: pl.Expr) -> pl.Expr:
+    return pl.when(count.sum() > 0).then((count * mean).sum() / count.sum())
+
+
+_SELF_COMBINING = ("Min", "Max", "Any", "All", "FirstNonNull", "LastNonNull")
+_COUNTING = ("Len", "Count", "NullCount")
+_HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expression | None]] = {
+    "Sum": Decomposition._sum,
+    "Mean": Decomposition._mean,
+    "Var": Decomposition._variance,
+    "Std": Decomposition._variance,
+    "First": Decomposition._first_or_last,
+    "Last": Decomposition._first_or_last,
+    "NUnique": Decomposition._n_unique,
+}

@@ -1,0 +1,85 @@
+"""
+unique.
+
+What is unique in a partition is found first; the rest is decided by a tree where there is little of it, or else after a
+shuffle by the columns that decide. ``keep="none"`` has to see all rows of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from dask_polars.dsl.expressions import Shape, column, expand, shape
+from dask_polars.dsl.nodes import Node
+from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.group_by import groups_bound, is_placed
+from dask_polars.plan.lineage import renames
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region
+from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
+from dask_polars.plan.stages import Size, Stage
+
+
+@lowers("Distinct")
+def lower_distinct(planner: Planner, region: Region) -> Stage:
+    """Lower a unique."""
+    core = region.core
+    schema = planner.schema(core.input)
+    options = core.fields["options"]
+    try:
+        keys = [column(name) for name in schema] if options["subset"] is None else expand(options["subset"], schema)
+    except ValueError:
+        return gather_and_run(planner, region, "unique", "its selectors are not understood")
+    if not keys or not all(shape(key) is Shape.ROW for key in keys):
+        return gather_and_run(planner, region, "unique", "columns that are not computed row by row")
+    (source,) = planner.push_down(region.build, [core.input])
+    rows = planner.lower(source)
+    ordered, keep = options["maintain_order"], options["keep_strategy"]
+    if rows.npartitions == 1 or (is_placed(rows.placement, keys)):
+        return _finish(planner, region, rows)
+    if keep == "None":
+        return _shuffled(planner, region, rows, keys, rows.npartitions)
+    groups = groups_bound(rows, keys)
+    size = Size.guess(min(groups * rows.npartitions, rows.size.rows), rows.schema)
+    if planner.is_small(size):
+        local = core.with_fields(options={**options, "maintain_order": ordered or keep in ("First", "Last")})
+        partial = planner.fragment("unique-partial", local.with_inputs, [rows], [schema], size=size)
+        combined = planner.tree("unique-combine", partial, lambda leaf: local.with_inputs((leaf,)))
+        return _finish(planner, region, combined)
+    return _shuffled(planner, region, rows, keys, rows.npartitions)
+
+
+def _finish(planner: Planner, region: Region, rows: Stage) -> Stage:
+    placement = rows.placement.renamed(renames(planner, region)) if rows.placement is not None else None
+    schema = planner.schema(region.core.input)
+    return planner.fragment("unique", region.build, [rows], [schema], placement=placement, distinct=rows.distinct)
+
+
+def _shuffled(planner: Planner, region: Region, rows: Stage, keys: Sequence, nparts: int) -> Stage:
+    core = region.core
+    schema = planner.schema(core.input)
+    options = core.fields["options"]
+    outputs = max(2, planner.partitions_for(rows.size, rows.npartitions))
+    if not options["maintain_order"]:
+        local = rows
+        if options["keep_strategy"] != "None":
+            # Shuffled rows of a partition stay in order, and so do partitions: the first of the firsts is the first.
+            kept = core.with_fields(options={**options, "maintain_order": options["keep_strategy"] != "Any"})
+            local = planner.fragment("unique-partial", kept.with_inputs, [rows], [schema], distinct=rows.distinct)
+        return _finish(planner, region, hash_shuffle(planner, "unique-shuffle", local, keys, outputs))
+    # The position must not decide what is equal.
+    subset = keys if options["subset"] is None else options["subset"]
+    node = core.with_fields(options={**options, "subset": list(subset)})
+    positioned = with_position(rows)
+    wide = {**schema, POSITION: pl.UInt64()}
+    if options["keep_strategy"] != "None":
+        positioned = planner.fragment("unique-partial", node.with_inputs, [positioned], [wide])
+    shuffled = hash_shuffle(planner, "unique-shuffle", positioned, keys, outputs)
+
+    def build(leaves: Sequence[Node]) -> Node:
+        return node.with_inputs(leaves)
+
+    unique = planner.fragment("unique", build, [shuffled], [wide])
+    return restore_order(planner, "unique-order", unique, nparts, region, schema)

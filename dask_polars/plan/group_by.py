@@ -1,0 +1,200 @@
+"""
+group_by.
+
+Aggregations that can be computed in parts are, and the parts are combined in a tree where there are few of them, or
+else shuffled by key::
+
+    group_by(k).agg(v.mean())  ->  final <- tree | shuffle by k <- [group_by(k).agg(v.sum(), v.count())] per partition
+
+Any other aggregation sees whole groups: the rows are shuffled by key, and the query runs as it was written::
+
+    group_by(k).agg(v.median())  ->  group_by(k).agg(v.median()) <- shuffle by k <- rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, kind_of, output_name, shape
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_node, select_node, with_columns_node
+from dask_polars.plan.decompose import Decomposition, DtypeOf
+from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region
+from dask_polars.plan.select import cast_to
+from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
+from dask_polars.plan.stages import Placement, Size, Stage
+
+
+@lowers("GroupBy")
+def lower_group_by(planner: Planner, region: Region) -> Stage:
+    """Lower a group_by."""
+    core = _expanded(planner, region.core)
+    if core is None:
+        return gather_and_run(planner, region, "group_by", "its selectors are not understood")
+    region = Region(region.chain, core)
+    options = core.fields["options"]
+    for name, operation in (("dynamic", "group_by_dynamic"), ("rolling", "rolling")):
+        if options[name] is not None:
+            return gather_and_run(planner, region, operation, "windows may reach over partitions")
+    if options["slice"] is not None:
+        return gather_and_run(planner, region, "group_by", "a slice of the groups")
+    if not all(shape(key) is Shape.ROW for key in core.fields["keys"]):
+        return gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
+    if core.fields["apply"] is None:
+        taken = Decomposition(_dtypes_over(planner, core), whole=False)
+        finals = taken.finals(core.fields["aggs"])
+        having = taken.finals([alias(tree, f"having_{i}") for i, tree in enumerate(core.fields["predicates"])])
+        if finals is not None and having is not None:
+            return _lower_in_parts(planner, region, taken, finals, having)
+    return _lower_whole_groups(planner, region)
+
+
+def _dtypes_over(planner: Planner, core: Node) -> DtypeOf:
+    schema = planner.schema(core.input)
+    return lambda tree: expression_dtypes([tree], schema)[0]
+
+
+def _expanded(planner: Planner, core: Node) -> Node | None:
+    """Expand the selectors; None where the outcome is not what Polars makes of them."""
+    schema = planner.schema(core.input)
+    try:
+        keys = expand(core.fields["keys"], schema)
+        names = [output_name(key) for key in keys]
+        aggs = expand(core.fields["aggs"], schema, names)
+    except ValueError:
+        return None
+    changed = core.with_fields(keys=keys, aggs=aggs)
+    return changed if list(planner.schema(changed).items()) == list(planner.schema(core).items()) else None
+
+
+def key_names(core: Node) -> list[str]:
+    """Name the key columns of the outcome."""
+    return [output_name(key) for key in core.fields["keys"]]
+
+
+def is_placed(placement: Placement | None, keys: Sequence[Expression]) -> bool:
+    """Say whether all rows of a group are known to be in the same partition."""
+    columns = {key["Column"] for key in keys if kind_of(key) == "Column"}
+    return placement is not None and set(placement.columns) <= columns
+
+
+def groups_bound(stage: Stage, keys: Sequence[Expression]) -> float:
+    """Bound the number of groups, by the number of rows and by what is known of the values of the key columns."""
+    bound = 1.0
+    for key in keys:
+        name = key["Column"] if kind_of(key) == "Column" else None
+        bound *= (stage.distinct or {}).get(name, float("inf")) if name is not None else float("inf")
+    return min(bound, stage.size.rows)
+
+
+# ---------------------------------------------------------------- in parts
+
+
+def _lower_in_parts(
+    planner: Planner,
+    region: Region,
+    taken: Decomposition,
+    finals: list[Expression],
+    having: list[Expression],
+) -> Stage:
+    core = region.core
+    ordered = core.fields["maintain_order"]
+    keys, names = core.fields["keys"], key_names(core)
+    partials = list(taken.partials.values())
+    partial = group_by_node(keys, [item.expression for item in partials], core.input, maintain_order=ordered)
+    (source,) = planner.push_down(region.build, [core.input])
+    rows = planner.lower(source)
+    schema = planner.schema(core.input)
+    if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
+        return _run_placed(planner, region, rows)
+    groups = groups_bound(rows, keys)
+    size = Size.guess(min(groups * rows.npartitions, rows.size.rows), planner.schema(partial))
+    parts = planner.fragment(
+        "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
+    )
+
+    def combine(leaf: Node) -> Node:
+        return group_by_node(
+            [column(name) for name in names], [item.combine for item in partials], leaf, maintain_order=ordered
+        )
+
+    def finish(leaves: Sequence[Node]) -> Node:
+        node = combine(leaves[0])
+        if having:
+            flags = [f"__dp_having_{index}" for index in range(len(having))]
+            node = with_columns_node([alias(tree, name) for tree, name in zip(having, flags, strict=True)], node)
+            for name in flags:
+                node = filter_node(column(name), node)
+        node = select_node(None, [*(column(name) for name in names), *finals], node)
+        return region.over(cast_to(planner, node, planner.schema(core)))
+
+    out = Size.guess(groups, planner.schema(core))
+    # Order is kept by a tree that combines neighbours.
+    if ordered or planner.is_small(size):
+        combined = planner.tree("groupby-combine", parts, combine)
+        return planner.fragment("groupby", finish, [combined], [parts.schema], size=out)
+    shuffled = hash_shuffle(
+        planner, "groupby-shuffle", parts, [column(name) for name in names], _outputs(planner, parts)
+    )
+    placement = shuffled.placement if _keeps(planner, region, names) else None
+    return planner.fragment("groupby", finish, [shuffled], [parts.schema], size=out, placement=placement)
+
+
+def _keeps(planner: Planner, region: Region, names: Sequence[str]) -> bool:
+    """Say whether the columns are still there, unchanged, on top of a region's chain."""
+    from dask_polars.plan.lineage import renames
+
+    kept = renames(planner, region)
+    return all(kept.get(name) == name for name in names)
+
+
+def _kept(stage: Stage, names: Sequence[str]) -> Mapping[str, float]:
+    known = stage.distinct or {}
+    return {name: known[name] for name in names if name in known}
+
+
+def _outputs(planner: Planner, parts: Stage) -> int:
+    return max(2, planner.partitions_for(parts.size, parts.npartitions))
+
+
+# ---------------------------------------------------------------- whole groups
+
+
+def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
+    core = region.core
+    names = [key["Column"] for key in core.fields["keys"] if kind_of(key) == "Column"]
+    placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
+    out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core))
+    return planner.fragment(
+        "groupby", region.build, [rows], [planner.schema(core.input)], size=out, placement=placement
+    )
+
+
+def _lower_whole_groups(planner: Planner, region: Region) -> Stage:
+    core = region.core
+    keys = core.fields["keys"]
+    (source,) = planner.push_down(region.build, [core.input])
+    rows = planner.lower(source)
+    ordered = core.fields["maintain_order"]
+    if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
+        return _run_placed(planner, region, rows)
+    if ordered and core.fields["apply"] is not None:
+        return gather_and_run(planner, region, "group_by", "a function of whole groups, in the order of the groups")
+    outputs = max(2, planner.partitions_for(rows.size, rows.npartitions))
+    if not ordered:
+        return _run_placed(planner, region, hash_shuffle(planner, "groupby-shuffle", rows, keys, outputs))
+    return _whole_groups_in_order(planner, region, rows, outputs)
+
+
+def _whole_groups_in_order(planner: Planner, region: Region, rows: Stage, outputs: int) -> Stage:
+    """Groups in the order of their first rows: by the position of these."""
+    core = region.core
+    shuffled = hash_shuffle(planner, "groupby-shuffle", with_position(rows), core.fields["keys"], outputs)
+    first = {"Agg": {"First": column(POSITION)}}
+    node = core.with_fields(aggs=[*core.fields["aggs"], first])
+    schema = {**planner.schema(core.input), **{POSITION: shuffled.schema[POSITION]}}
+    out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core))
+    groups = planner.fragment("groupby", node.with_inputs, [shuffled], [schema], size=out)
+    return restore_order(planner, "groupby-order", groups, rows.npartitions, region, planner.schema(core))

@@ -1,0 +1,275 @@
+"""
+Joins on equal keys, and cross joins.
+
+A side that is thought to be small is broadcast; otherwise the rows of both sides are shuffled by their keys, but for a
+side that is placed by them already::
+
+    join(left, right, on=k)  ->  join per partition <- left, broadcast right
+                             or  join per partition <- shuffle left by k, shuffle right by k
+
+Where an order is to be kept that the partitions do not have, rows carry their position through the join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import expression_dtypes
+from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.lineage import renames
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region
+from dask_polars.plan.shuffling import POSITION, common_dtypes, hash_shuffle, hashable, restore_order, with_position
+from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
+
+# Sides that may be broadcast: every row of the other side then meets all rows that it can match, and rows of the
+# broadcast side that match nothing do not appear, or would appear once for each partition.
+_BROADCAST_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
+_BROADCAST_LEFT = ("Inner", "Right", "Cross")
+# A check that keys are unique needs all rows of a key of that side in one place.
+_CHECKS_LEFT = ("OneToMany", "OneToOne")
+_CHECKS_RIGHT = ("ManyToOne", "OneToOne")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a join joins."""
+
+    node: Node
+    left: Stage
+    right: Stage
+    left_on: tuple[Expression, ...]
+    right_on: tuple[Expression, ...]
+    schemas: tuple[Mapping[str, pl.DataType], Mapping[str, pl.DataType]]
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        return self.node.fields["options"]["args"]
+
+    @property
+    def how(self) -> str:
+        return self.arguments["how"]
+
+    @property
+    def order(self) -> str:
+        return self.arguments["maintain_order"]
+
+
+@lowers("Join")
+def lower_join(planner: Planner, region: Region) -> Stage:
+    """Lower a join."""
+    core = region.core
+    arguments = core.fields["options"]["args"]
+    reason = _not_distributed(core)
+    if reason is not None:
+        return gather_and_run(planner, region, "join", reason)
+    schemas = [planner.schema(node) for node in core.inputs]
+    left, right = (planner.lower(node) for node in planner.push_down(region.build, core.inputs))
+    condition = core.fields["condition"]["Equi"]
+    left_on, right_on = tuple(condition["left_on"]), tuple(condition["right_on"])
+    sides = Sides(core, left, right, left_on, right_on, (schemas[0], schemas[1]))
+    if left.npartitions == 1 and right.npartitions == 1:
+        return _join(planner, region, sides, "join", Mode.ALIGNED, Mode.ALIGNED)
+    broadcast = _side_to_broadcast(planner, sides)
+    if broadcast == "right":
+        return _broadcast_right(planner, region, sides)
+    if broadcast == "left":
+        return _broadcast_left(planner, region, sides)
+    if arguments["maintain_order"] != "None" and arguments["how"] == "Full":
+        return gather_and_run(planner, region, "join", "a full join in the order of a side")
+    return _shuffle_both(planner, region, sides)
+
+
+def _not_distributed(core: Node) -> str | None:
+    arguments = core.fields["options"]["args"]
+    how = arguments["how"]
+    if not isinstance(how, str) or how not in ("Inner", "Left", "Right", "Full", "Semi", "Anti", "Cross"):
+        return f"{how if isinstance(how, str) else kind_of(how)} joins are not distributed"
+    if "Equi" not in core.fields["condition"]:
+        return "joins on conditions other than equality are not distributed"
+    if arguments["slice"] is not None:
+        return "a join of which only a slice is wanted"
+    keys = [*core.fields["condition"]["Equi"]["left_on"], *core.fields["condition"]["Equi"]["right_on"]]
+    if not all(shape(key) is Shape.ROW for key in keys):
+        return "keys that are not computed row by row"
+    return None
+
+
+# ---------------------------------------------------------------- broadcast
+
+
+def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
+    """Choose the side that is sent to all partitions of the other; None for neither."""
+    validation, order = sides.arguments["validation"], sides.order
+    left_fits = sides.left.size.bytes <= planner.options.broadcast_limit
+    right_fits = sides.right.size.bytes <= planner.options.broadcast_limit
+    may_right = sides.how in _BROADCAST_RIGHT and validation not in _CHECKS_LEFT and order not in ("Right", "RightLeft")
+    may_left = sides.how in _BROADCAST_LEFT and validation not in _CHECKS_RIGHT and order not in ("Left", "LeftRight")
+    if sides.how == "Cross":
+        left_fits = right_fits = True
+    if _placed_alike(sides) is not None and sides.how != "Cross":
+        return None
+    right_is_smaller = sides.right.size.bytes <= sides.left.size.bytes
+    if may_right and right_fits and (right_is_smaller or not (may_left and left_fits)):
+        return "right"
+    return "left" if may_left and left_fits else None
+
+
+def _broadcast_right(planner: Planner, region: Region, sides: Sides) -> Stage:
+    small = planner.gather(sides.right)
+    changed = Sides(sides.node, sides.left, small, sides.left_on, sides.right_on, sides.schemas)
+    placement = sides.left.placement if sides.how in ("Inner", "Left", "Semi", "Anti", "Cross") else None
+    return _join(planner, region, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, placement)
+
+
+def _broadcast_left(planner: Planner, region: Region, sides: Sides) -> Stage:
+    small = planner.gather(sides.left)
+    changed = Sides(sides.node, small, sides.right, sides.left_on, sides.right_on, sides.schemas)
+    return _join(planner, region, changed, "join-broadcast", Mode.BROADCAST, Mode.ALIGNED)
+
+
+# ---------------------------------------------------------------- shuffle
+
+
+def _hash_dtypes(sides: Sides) -> tuple[pl.DataType, ...]:
+    left = expression_dtypes(sides.left_on, sides.schemas[0])
+    right = expression_dtypes(sides.right_on, sides.schemas[1])
+    common = common_dtypes(left, right)
+    if common is None:
+        # Polars refuses such keys, and says so when the fragment runs.
+        common = left
+    return tuple(hashable(dtype) for dtype in common)
+
+
+def _placed_alike(sides: Sides) -> tuple[list[int], int] | None:
+    """
+    Find which of the keys the rows of a side are placed by already, where that can serve the join.
+
+    Returns
+    -------
+    The numbers of the keys, in the order in which they are hashed, and the number of partitions; None for neither side.
+    """
+    dtypes = _hash_dtypes(sides)
+    candidates = []
+    for stage, on in ((sides.left, sides.left_on), (sides.right, sides.right_on)):
+        numbers = _numbers_of_placed_keys(stage.placement, on, dtypes)
+        if numbers is not None and stage.placement is not None and stage.npartitions > 1:
+            candidates.append((stage.size.bytes, numbers, stage.placement.npartitions))
+    if not candidates:
+        return None
+    _, numbers, npartitions = max(candidates, key=lambda item: item[0])
+    return numbers, npartitions
+
+
+def _numbers_of_placed_keys(
+    placement: Placement | None, on: Sequence[Expression], dtypes: Sequence[pl.DataType]
+) -> list[int] | None:
+    if placement is None:
+        return None
+    names = [key["Column"] if kind_of(key) == "Column" else None for key in on]
+    numbers = [names.index(name) for name in placement.columns if name in names]
+    if len(numbers) < len(placement.columns) or [dtypes[i] for i in numbers] != list(placement.dtypes):
+        return None
+    return numbers
+
+
+def _shuffle_both(planner: Planner, region: Region, sides: Sides) -> Stage:
+    dtypes = _hash_dtypes(sides)
+    placed = _placed_alike(sides)
+    if placed is None:
+        numbers = list(range(len(dtypes)))
+        both = sides.left.size + sides.right.size
+        most = max(sides.left.npartitions, sides.right.npartitions)
+        npartitions = max(2, planner.partitions_for(both, most))
+    else:
+        numbers, npartitions = placed
+    left, right = sides.left, sides.right
+    ordered_by = {"Left": "left", "LeftRight": "left", "Right": "right", "RightLeft": "right"}.get(sides.order)
+    if ordered_by == "left":
+        left = with_position(left)
+    elif ordered_by == "right":
+        right = with_position(right)
+    chosen = tuple(dtypes[index] for index in numbers)
+    left_keys, right_keys = ([on[i] for i in numbers] for on in (sides.left_on, sides.right_on))
+    left = hash_shuffle(planner, "join-shuffle-left", left, left_keys, npartitions, chosen)
+    right = hash_shuffle(planner, "join-shuffle-right", right, right_keys, npartitions, chosen)
+    changed = Sides(sides.node, left, right, sides.left_on, sides.right_on, sides.schemas)
+    if ordered_by is not None:
+        return _join_in_order(planner, region, changed, ordered_by, sides)
+    return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, _placement_after(sides.how, left, right))
+
+
+def _placement_after(how: str, left: Stage, right: Stage) -> Placement | None:
+    """
+    Say where the rows of a join are.
+
+    A column that may hold nulls for rows without a match says nothing of where these rows are: after a left join only
+    the left columns do.
+    """
+    if how in ("Inner", "Left", "Semi", "Anti"):
+        return left.placement
+    # In a right join the columns of the right side keep their names only where the left side has none of that name.
+    if how == "Right" and right.placement is not None and not set(right.placement.columns) & set(left.schema):
+        return right.placement
+    return None
+
+
+def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: str, before: Sides) -> Stage:
+    core = sides.node
+    schemas = [dict(schema) for schema in sides.schemas]
+    side = 0 if ordered_by == "left" else 1
+    schemas[side][POSITION] = pl.UInt64()
+    joined = planner.fragment("join", core.with_inputs, [sides.left, sides.right], schemas, size=_rows_after(sides))
+    source = before.left if ordered_by == "left" else before.right
+    return restore_order(planner, "join-order", joined, source.npartitions, region, planner.schema(core))
+
+
+# ---------------------------------------------------------------- the join itself
+
+
+def _rows_after(sides: Sides) -> Size:
+    """Guess how many rows a join gives: about as many as its larger side, where keys point to something."""
+    left, right = sides.left.size, sides.right.size
+    if sides.how == "Cross":
+        return Size(left.rows * right.rows, left.bytes * right.rows + right.bytes * left.rows)
+    if sides.how in ("Semi", "Anti"):
+        return left.scaled(0.5)
+    if sides.how == "Left":
+        return Size(left.rows, left.bytes)
+    if sides.how == "Right":
+        return Size(right.rows, right.bytes)
+    both = left.rows + right.rows if sides.how == "Full" else max(left.rows, right.rows)
+    return Size(both, left.bytes + right.bytes)
+
+
+def _join(
+    planner: Planner,
+    region: Region,
+    sides: Sides,
+    operation: str,
+    left: Mode,
+    right: Mode,
+    placement: Placement | None = None,
+) -> Stage:
+    kept = renames(planner, region)
+    distinct = {
+        kept[name]: bound
+        for stage in (sides.right, sides.left)
+        for name, bound in (stage.distinct or {}).items()
+        if name in kept
+    }
+    return planner.fragment(
+        operation,
+        region.build,
+        [Input(sides.left, left), Input(sides.right, right)],
+        sides.schemas,
+        size=_rows_after(sides),
+        placement=placement.renamed(kept) if placement is not None else None,
+        distinct=distinct,
+    )

@@ -1,0 +1,76 @@
+"""Which columns of a region's core are still there on top of its chain, and under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dask_polars.dsl.expressions import Expression, expand, kind_of, output_name
+from dask_polars.dsl.nodes import Node
+from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import Region, function_of
+
+
+def renames(planner: Planner, region: Region) -> dict[str, str]:
+    """
+    Follow the columns of a region's core up through its chain.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    region
+        The region.
+
+    Returns
+    -------
+    dict
+        New names by old ones, of the columns whose values are unchanged. A column that is there under several names
+        has one of them.
+    """
+    names = {name: name for name in planner.schema(region.core)}
+    below = region.core
+    for item in reversed(region.chain):
+        node = item.with_inputs((below,))
+        step = _step(planner, node)
+        names = {old: step[new] for old, new in names.items() if new in step}
+        below = node
+    return names
+
+
+def _step(planner: Planner, node: Node) -> dict[str, str]:
+    schema = planner.schema(node.input)
+    if node.kind == "Filter":
+        return {name: name for name in schema}
+    if node.kind in ("Select", "HStack"):
+        field = "expr" if node.kind == "Select" else "exprs"
+        try:
+            trees = expand(node.fields[field], schema)
+        except ValueError:
+            return {}
+        moved = _moved(trees)
+        if node.kind == "Select":
+            return moved
+        changed = {output_name(tree) for tree in trees}
+        return {**moved, **{name: name for name in schema if name not in changed}}
+    if node.kind == "MapFunction":
+        return _step_of_function(node, schema)
+    return {}
+
+
+def _moved(trees: list[Expression]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for tree in trees:
+        if kind_of(tree) == "Column":
+            out[tree["Column"]] = tree["Column"]
+        elif kind_of(tree) == "Alias" and kind_of(tree["Alias"][0]) == "Column":
+            out.setdefault(tree["Alias"][0]["Column"], tree["Alias"][1])
+    return out
+
+
+def _step_of_function(node: Node, schema: Mapping[str, object]) -> dict[str, str]:
+    name = function_of(node)
+    if name == "Rename":
+        function = node.fields["function"]["Rename"]
+        new = dict(zip(function["existing"], function["new"], strict=True))
+        return {column: new.get(column, column) for column in schema}
+    return {column: column for column in schema} if name == "Hint" else {}

@@ -1,0 +1,255 @@
+"""
+The planner: from a plan tree to stages.
+
+A plan is cut into *regions*: row by row nodes on top of at most one wide node (or a leaf). A region is what becomes a
+fragment. Its inputs are asked, through Polars' own optimizer, for no more than the region needs, and lowered in turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from dask_polars.config import Options
+from dask_polars.dsl.codec import decode, encode, to_lazyframe
+from dask_polars.dsl.expressions import column
+from dask_polars.dsl.leaves import SOURCE, Demand, probes, slot
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import filter_node, schema_over, select_node
+from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
+from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
+
+SchemaDict = Mapping[str, pl.DataType]
+Handler = Callable[["Planner", Region], Stage]
+LOWER: dict[str, Handler] = {}
+
+
+def lowers(*kinds: str) -> Callable[[Handler], Handler]:
+    """Register a function as the one that lowers regions with a core of these kinds."""
+
+    def register(handler: Handler) -> Handler:
+        LOWER.update(dict.fromkeys(kinds, handler))
+        return handler
+
+    return register
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A part of a query that is gathered to one partition, and why."""
+
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.reason}"
+
+
+@dataclass
+class Planner:
+    """
+    Lowers one query, or several that share their common parts.
+
+    Parameters
+    ----------
+    options
+        What to plan with.
+    """
+
+    options: Options
+    fallbacks: list[Fallback] = field(default_factory=list)
+    _stages: dict[str, Stage] = field(default_factory=dict)
+    _schemas: dict[str, SchemaDict] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ lowering
+
+    def lower(self, node: Node) -> Stage:
+        """
+        Give the stage that computes a node.
+
+        Parameters
+        ----------
+        node
+            The root of a plan.
+
+        Returns
+        -------
+        Stage
+            With the schema of the node.
+        """
+        if node.digest not in self._stages:
+            simple = simplify(node, self.schema)
+            region = find_region(simple, self.schema)
+            handler = LOWER.get(region.core.kind, LOWER["Fallback"])
+            self._stages[node.digest] = handler(self, region)
+        return self._stages[node.digest]
+
+    def schema(self, node: Node) -> SchemaDict:
+        """Give the schema of a node, as Polars resolves it."""
+        found = self._schemas.get(node.digest)
+        if found is None:
+            found = self._schemas[node.digest] = self._resolve_schema(node)
+        return found
+
+    def _resolve_schema(self, node: Node) -> SchemaDict:
+        if node.kind == SOURCE:
+            return dict(node.fields["source"].schema)
+        if node.kind == WITH_SCALARS:
+            rows, scalars = node.inputs
+            return {**self.schema(rows), **self.schema(scalars)}
+        return schema_over(node, [self.schema(child) for child in node.inputs])
+
+    # ------------------------------------------------------------ asking for less
+
+    def demands(self, build: Callable[[Sequence[Node]], Node], schemas: Sequence[SchemaDict]) -> list[Demand]:
+        """
+        Ask Polars' optimizer what a region needs of its inputs.
+
+        Parameters
+        ----------
+        build
+            Builds the region over leaves in place of its inputs.
+        schemas
+            The schemas of the inputs.
+
+        Returns
+        -------
+        list of Demand
+            What may be pushed into each input.
+        """
+        with probes(schemas) as found:
+            root = build([decode(probe.lazy()) for probe in found])
+            # Not `_ldf.visit()`, which holds the interpreter lock while the resolver waits for it.
+            to_lazyframe(root).explain(engine="in-memory")
+            return [probe.demand for probe in found]
+
+    def push_down(self, build: Callable[[Sequence[Node]], Node], inputs: Sequence[Node]) -> list[Node]:
+        """Give the inputs of a region, each asked for no more than the region needs."""
+        schemas = [self.schema(node) for node in inputs]
+        demands = self.demands(build, schemas)
+        return [self.restrict(node, demand) for node, demand in zip(inputs, demands, strict=True)]
+
+    def restrict(self, node: Node, demand: Demand) -> Node:
+        """Apply to an input what the region above it demands."""
+        for predicate in demand.filters:
+            node = filter_node(predicate, node)
+        if demand.columns is not None and len(demand.columns) < len(self.schema(node)):
+            node = select_node(None, [column(name) for name in demand.columns], node, keep_height=True)
+        return node
+
+    # ------------------------------------------------------------ building stages
+
+    def fragment(
+        self,
+        operation: str,
+        build: Callable[[Sequence[Node]], Node],
+        sources: Sequence[Input | Stage],
+        schemas: Sequence[SchemaDict],
+        *,
+        size: Size | None = None,
+        **facts: Any,
+    ) -> MapStage:
+        """
+        Make the stage that runs a region on each partition.
+
+        Parameters
+        ----------
+        operation
+            The name of its tasks.
+        build
+            Builds the region over slots.
+        sources
+            The inputs.
+        schemas
+            The schemas that the region was written for; columns that an input lacks are nulls that nothing reads.
+        size
+            What it is thought to give; that of the first input, if not given.
+        **facts
+            Placement, distinct and the like, of the stage.
+
+        Returns
+        -------
+        MapStage
+        """
+        items = tuple(item if isinstance(item, Input) else Input(item) for item in sources)
+        root = build([slot(index, schema) for index, schema in enumerate(schemas)])
+        schema = self.schema(root)
+        aligned = [item.stage for item in items if item.mode is Mode.ALIGNED]
+        rows = size if size is not None else items[0].stage.size
+        return MapStage(
+            operation=operation,
+            schema=schema,
+            npartitions=aligned[0].npartitions if aligned else 1,
+            size=Size.guess(rows.rows, schema, exact=rows.exact),
+            template=encode(root),
+            sources=items,
+            **facts,
+        )
+
+    def regroup(self, stage: Stage, groups: Sequence[Sequence[int]], operation: str = "concat") -> Stage:
+        """Put whole partitions of a stage together."""
+        return RegroupStage(
+            operation=operation,
+            schema=stage.schema,
+            npartitions=len(groups),
+            size=stage.size,
+            distinct=stage.distinct,
+            sources=(stage,),
+            groups=tuple(tuple((0, part) for part in group) for group in groups),
+        )
+
+    def gather(self, stage: Stage) -> Stage:
+        """Put all partitions into one."""
+        return stage if stage.npartitions == 1 else self.regroup(stage, [range(stage.npartitions)], "gather")
+
+    def tree(self, operation: str, stage: Stage, combine: Callable[[Node], Node]) -> Stage:
+        """
+        Combine partial results, some at once, until they are in one partition.
+
+        Parameters
+        ----------
+        operation
+            The name of the tasks.
+        stage
+            Partial results.
+        combine
+            Builds what combines several partial results into one of the same schema.
+
+        Returns
+        -------
+        Stage
+            One partition, of partial results that have not been combined for the last time.
+        """
+        while stage.npartitions > self.options.split_every:
+            count = math.ceil(stage.npartitions / self.options.split_every)
+            groups = split_evenly(stage.npartitions, count)
+            grouped = self.regroup(stage, groups)
+            stage = self.fragment(operation, lambda leaves: combine(leaves[0]), [grouped], [stage.schema])
+        return self.gather(stage)
+
+    def partitions_for(self, size: Size, most: int) -> int:
+        """Say into how many partitions something of a size should go, from 1 to ``most``."""
+        wanted = math.ceil(size.bytes / self.options.partition_size)
+        if self.options.max_rows_per_partition is not None:
+            wanted = max(wanted, math.ceil(size.rows / self.options.max_rows_per_partition))
+        return max(1, min(wanted, most))
+
+    def is_small(self, size: Size) -> bool:
+        """Say whether something fits into one partition."""
+        return size.bytes <= self.options.partition_size
+
+    def fall_back(self, operation: str, reason: str, stages: Sequence[Stage]) -> None:
+        """Note that an operation is gathered to one partition, where there is more than one."""
+        if any(stage.npartitions > 1 for stage in stages):
+            found = Fallback(operation, reason)
+            if found not in self.fallbacks:
+                self.fallbacks.append(found)
+
+
+def split_evenly(count: int, parts: int) -> list[range]:
+    """Split ``range(count)`` into runs of nearly equal length."""
+    return [range(index * count // parts, (index + 1) * count // parts) for index in range(parts)]

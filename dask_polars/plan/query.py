@@ -1,0 +1,95 @@
+"""Plans of whole queries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from dask_polars.config import Options
+from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError
+from dask_polars.plan.planner import Fallback, Planner
+from dask_polars.plan.stages import MapStage, Size, Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """
+    The distributed plan of one query, or of several that share their common parts.
+
+    Parameters
+    ----------
+    roots
+        For each query the stage that gives its result.
+    options
+        What it was planned with.
+    fallbacks
+        What is gathered to one partition, and why.
+    """
+
+    roots: tuple[Stage, ...]
+    options: Options
+    fallbacks: tuple[Fallback, ...]
+
+    def announce(self) -> None:
+        """
+        Say what is gathered to one partition, as the options want it.
+
+        Raises
+        ------
+        FallbackError
+            If the options say ``fallback="raise"`` and there is any.
+        """
+        if self.options.fallback == "silent":
+            return
+        for item in self.fallbacks:
+            text = f"{item.operation} is gathered to one partition: {item.reason}"
+            if self.options.fallback == "raise":
+                raise FallbackError(text)
+            warnings.warn(text, FallbackWarning, stacklevel=4)
+
+
+def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:
+    """
+    Plan queries for a cluster.
+
+    Parameters
+    ----------
+    queries
+        Lazy frames of Polars.
+    options
+        What to plan with.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        Where Polars finds a query to be wrong.
+    """
+    planner = Planner(options)
+    roots = tuple(_plan_one(planner, query) for query in queries)
+    return Plan(roots, options, tuple(planner.fallbacks))
+
+
+def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
+    schema = dict(query.collect_schema())  # a wrong query fails here, as it would with Polars
+    try:
+        root = decode_with_sources(query)
+    except PlanDecodeError as error:
+        planner.fallbacks.append(Fallback("the query", str(error)))
+        return MapStage(
+            operation="fallback",
+            schema=schema,
+            npartitions=1,
+            size=Size.guess(1e6, schema),
+            template=query.serialize(),
+            sources=(),
+            fallback=str(error),
+        )
+    return planner.lower(root)

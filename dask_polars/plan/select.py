@@ -1,0 +1,189 @@
+"""
+Selects and filters that need more than a row at a time.
+
+A select of aggregations becomes partial aggregations, combined in a tree::
+
+    select(a.sum() / len)  ->  select(f(p0, p1)) <- combine <- [select(a.sum() as p0, len as p1)] per partition
+
+Aggregations inside other expressions become values that are put beside every row::
+
+    filter(a > a.mean())  ->  filter(a > s0) over rows beside select(a.mean() as s0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, map_children, output_name, shape
+from dask_polars.dsl.leaves import Demand
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
+from dask_polars.plan.decompose import Decomposition
+from dask_polars.plan.fallback import gather_and_run, lower_fallback
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise
+from dask_polars.plan.stages import Input, Mode, Size, Stage
+
+SCALAR = "__dp_scalar_"
+
+
+@lowers("Select")
+def lower_select(planner: Planner, region: Region) -> Stage:
+    """Lower a select that is not row by row."""
+    trees = _expanded(planner, region.core, region.core.fields["expr"])
+    if trees is None:
+        return lower_fallback(planner, region)
+    shapes = {shape(tree) for tree in trees}
+    if shapes <= {Shape.LITERAL}:
+        # One row, whatever is below: nothing needs to be computed for it.
+        leaf = empty_leaf(planner.schema(region.core.input))
+        root = region.build([leaf])
+        return planner.fragment("literal", lambda _: root, [], [], size=Size.guess(1, planner.schema(root), exact=True))
+    if shapes <= {Shape.LITERAL, Shape.SCALAR} and not region.core.fields["options"]["maintain_dataframe_height"]:
+        return _lower_aggregation(planner, Region(region.chain, region.core.with_fields(expr=trees)))
+    return _lower_with_scalars(planner, region, "expr", trees)
+
+
+@lowers("HStack")
+def lower_with_columns(planner: Planner, region: Region) -> Stage:
+    """Lower a with_columns that is not row by row."""
+    trees = _expanded(planner, region.core, region.core.fields["exprs"])
+    return lower_fallback(planner, region) if trees is None else _lower_with_scalars(planner, region, "exprs", trees)
+
+
+@lowers("Filter")
+def lower_filter(planner: Planner, region: Region) -> Stage:
+    """Lower a filter that is not row by row."""
+    predicate = region.core.fields["predicate"]
+    probe = select_node(None, [predicate], region.core.input)
+    trees = _expanded(planner, probe, [predicate])
+    if trees is None or len(trees) != 1:
+        return lower_fallback(planner, region)
+    return _lower_with_scalars(planner, region, "predicate", trees)
+
+
+def _expanded(planner: Planner, node: Node, trees: Sequence[Expression]) -> list[Expression] | None:
+    """Expand selectors; None where the outcome is not what Polars makes of them."""
+    try:
+        expanded = expand(trees, planner.schema(node.input))
+    except ValueError:
+        return None
+    name = "exprs" if node.kind == "HStack" else "expr"
+    same = list(planner.schema(node.with_fields(**{name: expanded})).items()) == list(planner.schema(node).items())
+    return expanded if same else None
+
+
+# ---------------------------------------------------------------- aggregations of all rows
+
+
+def _lower_aggregation(planner: Planner, region: Region) -> Stage:
+    core = region.core
+    schema = planner.schema(core.input)
+    taken = Decomposition(lambda tree: expression_dtypes([tree], schema)[0], whole=True)
+    finals = taken.finals(core.fields["expr"])
+    if finals is None:
+        return gather_and_run(planner, region, "select", taken.reason or "not decomposable", "aggregate")
+    partials = list(taken.partials.values())
+    partial = select_node(None, [item.expression for item in partials], core.input)
+    (source,) = planner.push_down(partial.with_inputs, [core.input])
+    rows = planner.lower(source)
+    one_row_each = Size.guess(rows.npartitions, planner.schema(partial), exact=True)
+    parts = planner.fragment(
+        "aggregate-partial", partial.with_inputs, [rows], [schema], size=one_row_each
+    )
+    combines = [item.combine for item in partials]
+    combined = planner.tree("aggregate-combine", parts, lambda leaf: select_node(None, combines, leaf))
+
+    def build(leaves: Sequence[Node]) -> Node:
+        last = select_node(None, finals, select_node(None, combines, leaves[0]))
+        return region.over(cast_to(planner, last, planner.schema(core)))
+
+    one_row = Size.guess(1, planner.schema(core), exact=True)
+    return planner.fragment("aggregate", build, [combined], [parts.schema], size=one_row)
+
+
+def cast_to(planner: Planner, node: Node, schema: Any) -> Node:
+    """Give a node the types of the user's query, where its own differ."""
+    found = planner.schema(node)
+    if dict(found) == dict(schema):
+        return node
+    casts = []
+    for name, dtype in schema.items():
+        tree = column(name)
+        casts.append(tree if found[name] == dtype else cast(tree, dtype))
+    return select_node(None, casts, node)
+
+
+def cast(tree: Expression, dtype: Any) -> Expression:
+    """Build ``tree.cast(dtype)``."""
+    from dask_polars.dsl.codec import decode_expr, to_expr
+
+    return decode_expr(to_expr(tree).cast(dtype))
+
+
+# ---------------------------------------------------------------- aggregations inside of expressions
+
+
+class _Extraction:
+    """Takes the aggregations out of expressions."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, Expression] = {}
+
+    def rewrite(self, tree: Expression) -> Expression:
+        if shape(tree) is Shape.SCALAR:
+            key = repr(tree)
+            if key not in self.scalars:
+                self.scalars[key] = alias(tree, f"{SCALAR}{len(self.scalars)}")
+            return column(self.scalars[key]["Alias"][1])
+        return tree if shape(tree) is not Shape.MIXED else map_children(tree, self.rewrite) or tree
+
+    def rewrite_named(self, tree: Expression) -> Expression:
+        name = output_name(tree)
+        changed = self.rewrite(tree)
+        return changed if output_name(changed) == name else alias(changed, name)
+
+
+def _lower_with_scalars(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:
+    core = region.core
+    extraction = _Extraction()
+    if field == "predicate":
+        changed: Any = extraction.rewrite(trees[0])
+    else:
+        changed = [extraction.rewrite_named(tree) for tree in trees]
+    if not extraction.scalars:
+        return lower_fallback(planner, region)
+    scalars = select_node(None, list(extraction.scalars.values()), core.input)
+    beside = Node(WITH_SCALARS, {}, (core.input, scalars))
+    node = core.with_inputs((beside,)).with_fields(**{field: changed})
+    if not is_row_wise(node):
+        return lower_fallback(planner, region)
+    if core.kind != "Select":
+        # The values that were put beside the rows are not part of what the user sees.
+        node = select_node(None, [column(name) for name in planner.schema(core)], node, keep_height=True)
+    return planner.lower(region.over(node))
+
+
+@lowers(WITH_SCALARS)
+def lower_with_scalars(planner: Planner, region: Region) -> Stage:
+    """Lower rows beside the values of one row, which are broadcast."""
+    rows, scalars = region.core.inputs
+    names = set(planner.schema(scalars))
+    schema = planner.schema(region.core)
+    (demand,) = planner.demands(lambda leaves: region.over(leaves[0]), [schema])
+    needed = planner.restrict(rows, _without(demand, names))
+    source = Input(planner.lower(needed), Mode.ALIGNED, scalars=planner.gather(planner.lower(scalars)))
+    return planner.fragment("with-scalars", lambda leaves: region.over(leaves[0]), [source], [schema])
+
+
+def _without(demand: Demand, names: set[str]) -> Demand:
+    """Keep of a demand what is about the rows, not about the values beside them."""
+    from dask_polars.dsl.expressions import columns_of
+
+    filters = tuple(tree for tree in demand.filters if not columns_of(tree) & names)
+    columns = None if demand.columns is None else tuple(name for name in demand.columns if name not in names)
+    return Demand(filters, columns, demand.limit)
+
+
+__all__ = ["cast_to", "lower_filter", "lower_select", "lower_with_columns", "lower_with_scalars"]

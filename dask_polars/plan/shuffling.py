@@ -1,0 +1,186 @@
+"""Exchanges that move rows between partitions: by the hash of keys, and back into their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.codec import decode_expr
+from dask_polars.dsl.expressions import Expression, column, kind_of, output_name, to_expr
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import expression_dtypes, select_node, sort_node, with_columns_node
+from dask_polars.kernels import add_position
+from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import Region
+from dask_polars.plan.stages import CallStage, Input, Placement, ShuffleStage, Size, Stage, width_of
+from dask_polars.shuffle.frames import PARTITION_COLUMN
+
+POSITION = "__dp_position"
+_POSITION_BITS = 40  # a partition has fewer than 2**40 rows, and there are fewer than 2**24 partitions
+
+
+def key_dtypes(keys: Sequence[Expression], schema: Mapping[str, pl.DataType]) -> tuple[pl.DataType, ...]:
+    """Give the types that keys are cast to before they are hashed, so that equal values have equal hashes."""
+    return tuple(hashable(dtype) for dtype in expression_dtypes(keys, schema))
+
+
+def hashable(dtype: pl.DataType) -> pl.DataType:
+    """Give the type in which values of a type are hashed."""
+    if dtype.base_type() in (pl.Categorical, pl.Enum):
+        return pl.String()  # the number behind a category is one process's own
+    if dtype.is_float():
+        return pl.Float64()
+    if dtype.is_signed_integer() and dtype != pl.Int128:
+        return pl.Int64()
+    return dtype
+
+
+def common_dtypes(
+    left: Sequence[pl.DataType], right: Sequence[pl.DataType]
+) -> tuple[pl.DataType, ...] | None:
+    """Give the types in which the keys of two sides compare; None where there is none."""
+    out = []
+    for one, other in zip(left, right, strict=True):
+        if one == other:
+            out.append(one)
+            continue
+        try:
+            both = pl.concat([pl.DataFrame(schema={"k": one}), pl.DataFrame(schema={"k": other})], how="vertical_relaxed")
+        except pl.exceptions.PolarsError:
+            return None
+        out.append(hashable(both.schema["k"]))
+    return tuple(out)
+
+
+def partition_expression(keys: Sequence[Expression], dtypes: Sequence[pl.DataType], npartitions: int) -> Expression:
+    """Build the expression that gives the partition of a row."""
+    cast = [to_expr(key).cast(dtype).alias(f"k{i}") for i, (key, dtype) in enumerate(zip(keys, dtypes, strict=True))]
+    number = pl.struct(cast).hash() % npartitions
+    return decode_expr(number.cast(pl.UInt32).alias(PARTITION_COLUMN))
+
+
+def hash_shuffle(
+    planner: Planner,
+    operation: str,
+    stage: Stage,
+    keys: Sequence[Expression],
+    npartitions: int,
+    dtypes: Sequence[pl.DataType] | None = None,
+) -> Stage:
+    """
+    Bring all rows with equal keys into the same partition.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        The name of the tasks.
+    stage
+        The rows.
+    keys
+        Expressions over its columns.
+    npartitions
+        The number of partitions to make.
+    dtypes
+        The types to hash the keys in; those of :func:`key_dtypes`, if not given.
+
+    Returns
+    -------
+    Stage
+        With the same columns, and a placement where the keys are columns.
+    """
+    if npartitions == 1:
+        return planner.gather(stage)
+    dtypes = tuple(dtypes if dtypes is not None else key_dtypes(keys, stage.schema))
+    names = tuple(key["Column"] for key in keys if kind_of(key) == "Column")
+    placement = Placement(names, dtypes, npartitions) if len(names) == len(keys) else None
+    if placement is not None and stage.placement == placement:
+        return stage
+    number = partition_expression(keys, dtypes, npartitions)
+    sent = planner.fragment(
+        f"{operation}-partition", lambda leaves: with_columns_node([number], leaves[0]), [stage], [stage.schema]
+    )
+    labels = tuple(output_name(key) for key in keys)
+    return _shuffle(operation, sent, stage, npartitions, labels, "hash", placement)
+
+
+def _shuffle(
+    operation: str, sent: Stage, like: Stage, npartitions: int, keys: tuple[str, ...], kind: str, placement: Placement | None
+) -> ShuffleStage:
+    return ShuffleStage(
+        operation=operation,
+        schema=like.schema,
+        npartitions=npartitions,
+        size=like.size,
+        placement=placement,
+        distinct=like.distinct,
+        source=sent,
+        keys=keys,
+        kind=kind,
+    )
+
+
+def with_position(stage: Stage) -> Stage:
+    """Put beside each row where it is: its partition and its place in it, as one number that grows with the rows."""
+    return CallStage(
+        operation="with-position",
+        schema={**stage.schema, POSITION: pl.UInt64()},
+        npartitions=stage.npartitions,
+        size=stage.size,
+        placement=stage.placement,
+        distinct=stage.distinct,
+        function=add_position,
+        sources=(Input(stage),),
+        arguments=(POSITION, _POSITION_BITS),
+        lazy=True,
+        indexed=True,
+    )
+
+
+def restore_order(planner: Planner, operation: str, stage: Stage, npartitions: int, region: Region, leaf_schema: Any) -> Stage:
+    """
+    Bring rows back into the order that :func:`with_position` saw.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        The name of the tasks.
+    stage
+        Rows with the column of their positions.
+    npartitions
+        The number of partitions that the positions were given in.
+    region
+        What comes on top of the rows once they are in order.
+    leaf_schema
+        The schema of the rows, without positions, that the region's chain was written for.
+
+    Returns
+    -------
+    Stage
+        The rows in order, without their positions.
+    """
+    if stage.npartitions > 1:
+        out = max(1, min(stage.npartitions, npartitions))
+        source = to_expr(column(POSITION)) // (1 << _POSITION_BITS)
+        number = decode_expr((source * out // npartitions).cast(pl.UInt32).alias(PARTITION_COLUMN))
+        sent = planner.fragment(
+            f"{operation}-partition", lambda leaves: with_columns_node([number], leaves[0]), [stage], [stage.schema]
+        )
+        stage = _shuffle(operation, sent, stage, out, ("row order",), "order", None) if out > 1 else planner.gather(stage)
+    names = [column(name) for name in leaf_schema]
+
+    def build(leaves: Sequence[Node]) -> Node:
+        ordered = sort_node([column(POSITION)], leaves[0], maintain_order=True)
+        return region.over(select_node(None, names, ordered))
+
+    return planner.fragment(operation, build, [stage], [{**leaf_schema, POSITION: pl.UInt64()}])
+
+
+def size_of(rows: float, schema: Mapping[str, pl.DataType]) -> Size:
+    """Guess the size of so many rows."""
+    return Size(rows, rows * width_of(schema))

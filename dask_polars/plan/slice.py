@@ -1,0 +1,161 @@
+"""
+head, tail, slice and top-k.
+
+A small head takes partitions in waves of growing width, as many as it needs; a small tail, and a small number of the
+first rows of a sort, take so many rows of each partition. For anything larger the rows of all partitions are counted,
+and each partition gives what falls to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from dask_polars.dsl.expressions import Shape, shape
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import select_node, slice_node
+from dask_polars.kernels import count_rows_before, slice_partition
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region, simplify
+from dask_polars.plan.stages import CallStage, HeadStage, Input, MapStage, Mode, ScanStage, Size, Stage, width_of
+
+ALL = 2**32 - 1  # Polars' way to say "to the end"
+
+
+@lowers("Slice")
+def lower_slice(planner: Planner, region: Region) -> Stage:
+    """Lower a slice."""
+    core = region.core
+    offset, length = core.fields["offset"], core.fields["len"]
+    below = simplify(core.input, planner.schema)
+    core = core.with_inputs((below,))
+    wanted = -offset if offset < 0 else offset + length
+    small = wanted * width_of(planner.schema(core.input)) <= planner.options.partition_size
+    if small and below.kind == "Sort" and all(shape(key) is Shape.ROW for key in below.fields["by_column"]):
+        return _top(planner, region, core, below, offset, length)
+    (source,) = planner.push_down(lambda leaves: region.over(core.with_inputs(leaves)), [below])
+    return slice_rows(planner, region, core, source, small=small)
+
+
+def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, small: bool) -> Stage:
+    """Take a slice of the rows of a plan."""
+    offset, length = core.fields["offset"], core.fields["len"]
+    schema = planner.schema(core.input)
+    rows = planner.lower(source)
+    if rows.npartitions == 1:
+        size = Size.guess(min(length, rows.size.rows), rows.schema)
+        return planner.fragment("slice", _build(region, core), [rows], [schema], size=size)
+    if not small:
+        return _by_counts(planner, region, core, rows, schema)
+    if offset >= 0:
+        wanted = offset + length
+        local = planner.fragment(
+            "head-partial",
+            lambda leaves: slice_node(0, wanted, leaves[0]),
+            [rows],
+            [rows.schema],
+            size=Size.guess(min(wanted * rows.npartitions, rows.size.rows), rows.schema),
+        )
+        first = _in_waves(planner, local, wanted) if is_cheap(rows) else planner.gather(local)
+    else:
+        local = planner.fragment(
+            "tail-partial",
+            lambda leaves: slice_node(offset, ALL, leaves[0]),
+            [rows],
+            [rows.schema],
+            size=Size.guess(min(-offset * rows.npartitions, rows.size.rows), rows.schema),
+        )
+        first = planner.gather(local)
+    size = Size.guess(min(length, rows.size.rows), schema)
+    return planner.fragment("slice", _build(region, core), [first], [schema], size=size)
+
+
+def _build(region: Region, core: Node):  # type: ignore[no-untyped-def]
+    return lambda leaves: region.over(core.with_inputs(leaves))
+
+
+def is_cheap(stage: Stage) -> bool:
+    """Say whether a partition can be computed by itself, from files or frames, so that it can be left out."""
+    if isinstance(stage, MapStage):
+        return len(stage.sources) == 1 and stage.sources[0].scalars is None and is_cheap(stage.sources[0].stage)
+    return isinstance(stage, ScanStage)
+
+
+def _in_waves(planner: Planner, local: Stage, rows: int) -> Stage:
+    return HeadStage(
+        operation="head",
+        schema=local.schema,
+        npartitions=1,
+        size=Size.guess(rows, local.schema),
+        source=local,
+        rows=rows,
+    )
+
+
+def _top(planner: Planner, region: Region, core: Node, sort: Node, offset: int, length: int) -> Stage:
+    schema = planner.schema(sort.input)
+    span = (0, offset + length) if offset >= 0 else (offset, ALL)
+
+    def top(leaf: Node) -> Node:
+        return slice_node(*span, sort.with_inputs((leaf,)))
+
+    def whole(leaves: Sequence[Node]) -> Node:
+        return region.over(core.with_inputs((sort.with_inputs(leaves),)))
+
+    (source,) = planner.push_down(whole, [sort.input])
+    rows = planner.lower(source)
+    if rows.npartitions == 1:
+        return planner.fragment("top-k", whole, [rows], [schema])
+    wanted = abs(span[0]) + (span[1] if offset >= 0 else 0)
+    size = Size.guess(min(wanted * rows.npartitions, rows.size.rows), rows.schema)
+    local = planner.fragment("top-k-partial", lambda leaves: top(leaves[0]), [rows], [schema], size=size)
+    combined = planner.tree("top-k-combine", local, top)
+    return planner.fragment("top-k", whole, [combined], [schema], size=Size.guess(wanted, schema))
+
+
+# ---------------------------------------------------------------- by counting
+
+
+def row_counts(planner: Planner, rows: Stage) -> Stage:
+    """Count the rows of all partitions: a frame with a row for each, in order."""
+    length = planner.fragment(
+        "count-rows",
+        lambda leaves: select_node(None, ["Len"], leaves[0]),
+        [rows],
+        [rows.schema],
+        size=Size.guess(rows.npartitions, {"len": pl.UInt32()}, exact=True),
+    )
+    return planner.gather(length)
+
+
+def rows_before(planner: Planner, rows: Stage) -> Stage:
+    """Count, for each partition, the rows before it and in it."""
+    counts = row_counts(planner, rows)
+    schema = {"before": pl.UInt64(), "rows": pl.UInt64()}
+    return CallStage(
+        operation="count-rows-before",
+        schema=schema,
+        npartitions=1,
+        size=Size.guess(rows.npartitions, schema, exact=True),
+        function=count_rows_before,
+        sources=(Input(counts),),
+    )
+
+
+def _by_counts(planner: Planner, region: Region, core: Node, rows: Stage, schema) -> Stage:  # type: ignore[no-untyped-def]
+    offset, length = core.fields["offset"], core.fields["len"]
+    counts = rows_before(planner, rows)
+    size = Size.guess(min(length, rows.size.rows), rows.schema)
+    sliced = CallStage(
+        operation="slice",
+        schema=rows.schema,
+        npartitions=rows.npartitions,
+        size=size,
+        function=slice_partition,
+        sources=(Input(rows), Input(counts, Mode.BROADCAST)),
+        arguments=(offset, None if length == ALL else length),
+        indexed=True,
+        placement=rows.placement,
+    )
+    return planner.fragment("slice", lambda leaves: region.over(leaves[0]), [sliced], [schema])

@@ -1,0 +1,123 @@
+"""
+sort: a sample of the keys gives ranges, rows are shuffled by range, and every range is sorted.
+
+Keys are compared in the encoding that Polars itself sorts rows by, so that any number of keys, each with its direction
+and its place for nulls, is one comparison. Rows with equal keys stay in order through the shuffle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from dask_polars.dsl.codec import decode_expr
+from dask_polars.dsl.expressions import Expression, Shape, alias, expand, output_name, shape, to_expr
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import expression_dtypes, select_node, with_columns_node
+from dask_polars.kernels import SORT_KEY, range_boundaries, range_partition, sample_keys
+from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region
+from dask_polars.plan.stages import CallStage, Input, Mode, ShuffleStage, Size, Stage
+from dask_polars.shuffle.frames import PARTITION_COLUMN
+
+
+@lowers("Sort")
+def lower_sort(planner: Planner, region: Region) -> Stage:
+    """Lower a sort."""
+    core = region.core
+    schema = planner.schema(core.input)
+    try:
+        keys = expand(core.fields["by_column"], schema)
+    except ValueError:
+        return gather_and_run(planner, region, "sort", "its selectors are not understood")
+    if core.fields["slice"] is not None or not all(shape(key) is Shape.ROW for key in keys):
+        return gather_and_run(planner, region, "sort", "keys that are not computed row by row")
+    (source,) = planner.push_down(region.build, [core.input])
+    rows = planner.lower(source)
+    outputs = planner.partitions_for(rows.size, rows.npartitions)
+    if outputs == 1:
+        return planner.fragment("sort", region.build, [planner.gather(rows)], [schema], distinct=rows.distinct)
+    if len(keys) != len(core.fields["by_column"]):
+        core = core.with_fields(by_column=keys, sort_options=_options_for(core, len(keys)))
+        region = Region(region.chain, core)
+    encoded = encode_keys(keys, core.fields["sort_options"], schema)
+    return _by_range(planner, region, rows, keys, encoded, outputs)
+
+
+def _options_for(core: Node, count: int) -> dict[str, object]:
+    """Spread the options of a sort over expanded selectors; Polars takes one for all, or one for each."""
+    options = dict(core.fields["sort_options"])
+    for name in ("descending", "nulls_last"):
+        given = options[name]
+        options[name] = [given[min(index, len(given) - 1)] for index in range(count)]
+    return options
+
+
+def encode_keys(keys: Sequence[Expression], options: dict, schema: dict | object) -> Expression:  # type: ignore[type-arg]
+    """Build the expression that encodes the keys of a row as bytes that compare as the rows sort."""
+    dtypes = expression_dtypes(keys, schema)  # type: ignore[arg-type]
+    inputs = []
+    for key, dtype in zip(keys, dtypes, strict=True):
+        # The number behind a category is one process's own; categories sort by their names.
+        named = to_expr(key).cast(pl.String) if dtype.base_type() is pl.Categorical else to_expr(key)
+        inputs.append(decode_expr(named))
+
+    def spread(name: str) -> list[bool]:
+        given = options[name]
+        return list(given) if len(given) == len(keys) else [given[0]] * len(keys)
+
+    flags = {"descending": spread("descending"), "nulls_last": spread("nulls_last"), "broadcast_nulls": None}
+    tree = {"Function": {"input": inputs, "function": {"RowEncode": {"Ordered": flags}}}}
+    return alias(decode_expr(to_expr(tree).cast(pl.Binary)), SORT_KEY)
+
+
+def _by_range(
+    planner: Planner, region: Region, rows: Stage, keys: Sequence[Expression], encoded: Expression, outputs: int
+) -> Stage:
+    schema = planner.schema(region.core.input)
+    only_keys = planner.fragment(
+        "sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), [rows], [schema]
+    )
+    sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
+    samples = CallStage(
+        operation="sort-sample",
+        schema=sampled_schema,
+        npartitions=rows.npartitions,
+        size=Size.guess(1000 * rows.npartitions, sampled_schema),
+        function=sample_keys,
+        sources=(Input(only_keys),),
+        arguments=(100 * outputs,),
+    )
+    boundaries = CallStage(
+        operation="sort-ranges",
+        schema={SORT_KEY: pl.Binary()},
+        npartitions=1,
+        size=Size.guess(outputs, {SORT_KEY: pl.Binary()}),
+        function=range_boundaries,
+        sources=(Input(planner.gather(samples)),),
+        arguments=(outputs,),
+    )
+    with_key = planner.fragment(
+        "sort-partition", lambda leaves: with_columns_node([encoded], leaves[0]), [rows], [rows.schema]
+    )
+    sent = CallStage(
+        operation="sort-partition",
+        schema={**rows.schema, PARTITION_COLUMN: pl.UInt32()},
+        npartitions=rows.npartitions,
+        size=rows.size,
+        function=range_partition,
+        sources=(Input(with_key), Input(boundaries, Mode.BROADCAST)),
+    )
+    shuffled = ShuffleStage(
+        operation="sort-shuffle",
+        schema=rows.schema,
+        npartitions=outputs,
+        size=rows.size,
+        distinct=rows.distinct,
+        source=sent,
+        keys=tuple(output_name(key) for key in keys),
+        kind="range",
+    )
+    return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)

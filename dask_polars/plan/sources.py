@@ -1,0 +1,219 @@
+"""Leaves: scans of files, frames in memory, and what is partitioned already."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+from typing import Any
+
+import msgpack
+import polars as pl
+
+from dask_polars.dsl.codec import encode, to_lazyframe
+from dask_polars.dsl.nodes import Node
+from dask_polars.io.files import FileSet, file_set
+from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.planner import Planner, lowers, split_evenly
+from dask_polars.plan.regions import Region
+from dask_polars.plan.stages import FrameStage, MapStage, ScanPart, ScanStage, Size, Stage
+
+
+def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
+    """Run a region on the partitions of a source."""
+    if not region.chain:
+        return stage
+    schema = planner.schema(region.core)
+    operation = stage.operation if isinstance(stage, ScanStage) else region.chain[0].kind.lower()
+    size = stage.size.scaled(selectivity(region))
+    return planner.fragment(
+        operation, lambda leaves: region.over(leaves[0]), [stage], [schema], size=size, **followed(planner, region, stage)
+    )
+
+
+def followed(planner: Planner, region: Region, stage: Stage) -> dict[str, Any]:
+    """Give the facts about a stage that are still true on top of a region's chain."""
+    from dask_polars.plan.lineage import renames
+
+    kept = renames(planner, region)
+    distinct = {kept[name]: bound for name, bound in (stage.distinct or {}).items() if name in kept}
+    return {"placement": stage.placement.renamed(kept) if stage.placement else None, "distinct": distinct}
+
+
+def selectivity(region: Region) -> float:
+    """Guess the share of the rows that pass the filters of a region: a third for each, but at least a hundredth."""
+    filters = sum(1 for node in region.chain if node.kind == "Filter")
+    return max(0.01, (1 / 3) ** filters)
+
+
+# ---------------------------------------------------------------- files
+
+
+@lowers("Scan")
+def lower_scan(planner: Planner, region: Region) -> Stage:
+    """Lower a scan of files."""
+    node = region.core
+    files = file_set(node)
+    if files is None:
+        return gather_and_run(planner, region, "scan", "its files cannot be told apart")
+    schema = planner.schema(node)
+    parts = scan_parts(planner, files)
+    scan = node if files.arguments is None else node.with_fields(unified_scan_args=files.arguments)
+    stage = ScanStage(
+        operation=f"scan-{files.format}",
+        schema=schema,
+        npartitions=len(parts),
+        size=Size(files.rows, files.bytes, files.exact),
+        distinct=files.distinct,
+        scan=msgpack.packb({"kind": "Scan", "fields": dict(scan.fields)}, default=_unpackable),
+        parts=parts,
+        nfiles=len(files.paths),
+    )
+    return on_source(planner, region, stage)
+
+
+def _unpackable(value: Any) -> Any:
+    raise TypeError(f"a scan holds a {type(value).__name__}, which cannot be sent")
+
+
+def scan_parts(planner: Planner, files: FileSet) -> tuple[ScanPart, ...]:
+    """
+    Say what each partition reads: small files are grouped, large ones are split.
+
+    Parameters
+    ----------
+    planner
+        The planner, for its sizes.
+    files
+        The files and what is known of them.
+
+    Returns
+    -------
+    tuple of ScanPart
+    """
+    limit = planner.options.max_rows_per_partition
+    if limit is not None and files.rows_of is not None:
+        return tuple(part for path, rows in zip(files.paths, files.rows_of(), strict=True) for part in _split(path, rows, limit))
+    if not files.paths:
+        return (ScanPart(()),)
+    target = planner.options.partition_size
+    total_on_disk = sum(files.sizes) or 1
+    expansion = max(files.bytes / total_on_disk, 0.1)
+    parts: list[ScanPart] = []
+    group: list[str] = []
+    filled = 0.0
+    for index, path in enumerate(files.paths):
+        size = files.sizes[index] * expansion
+        if size >= 2 * target and files.rows_of_one is not None:
+            if group:
+                parts.append(ScanPart(tuple(group)))
+                group, filled = [], 0.0
+            parts.extend(_split_by_row_groups(path, files.rows_of_one(path), size, target))
+            continue
+        if group and filled + size > target:
+            parts.append(ScanPart(tuple(group)))
+            group, filled = [], 0.0
+        group.append(path)
+        filled += size
+    if group:
+        parts.append(ScanPart(tuple(group)))
+    return tuple(parts)
+
+
+def _split(path: str, rows: int, limit: int) -> list[ScanPart]:
+    if rows <= limit:
+        return [ScanPart((path,))]
+    return [ScanPart((path,), (start, min(limit, rows - start))) for start in range(0, rows, limit)]
+
+
+def _split_by_row_groups(path: str, row_groups: list[int], size: float, target: float) -> list[ScanPart]:
+    """Split a large file where row groups start, so that no row group is read twice."""
+    count = min(len(row_groups), math.ceil(size / target))
+    parts, start = [], 0
+    for group in split_evenly(len(row_groups), max(count, 1)):
+        rows = sum(row_groups[index] for index in group)
+        parts.append(ScanPart((path,), (start, rows)))
+        start += rows
+    return parts
+
+
+# ---------------------------------------------------------------- frames
+
+
+@lowers("DataFrameScan")
+def lower_frame(planner: Planner, region: Region) -> Stage:
+    """Lower a frame of the client: slices of it."""
+    node = region.core
+    frame = to_lazyframe(node).collect(engine="in-memory")
+    count = planner.partitions_for(Size(frame.height, frame.estimated_size(), True), max(frame.height, 1))
+    return on_source(planner, region, frame_stage(frame, count, node.digest))
+
+
+def frame_stage(frame: pl.DataFrame, npartitions: int, content: str) -> FrameStage:
+    """
+    Cut a frame into partitions of nearly equal height.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    npartitions
+        The number of partitions; some are empty where there are fewer rows.
+    content
+        A token of the frame's content.
+
+    Returns
+    -------
+    FrameStage
+    """
+    spans = split_evenly(frame.height, npartitions)
+    frames = tuple(frame.slice(span.start, len(span)) for span in spans)
+    return FrameStage(
+        operation="from-polars",
+        schema=dict(frame.schema),
+        npartitions=npartitions,
+        size=Size(frame.height, frame.estimated_size(), True),
+        frames=frames,
+        content=content,
+    )
+
+
+@lowers("PythonScan", "Resolver")
+def lower_opaque(planner: Planner, region: Region) -> Stage:
+    """Lower a source that only Polars can read: as one partition."""
+    root = region.root
+    template = encode(root)
+    schema = planner.schema(root)
+    return MapStage(
+        operation="scan-python" if region.core.kind == "PythonScan" else "scan",
+        schema=schema,
+        npartitions=1,
+        size=Size.guess(1e6, schema),
+        template=template,
+        sources=(),
+    )
+
+
+# ---------------------------------------------------------------- sources of ours
+
+
+@singledispatch
+def source_stage(source: Any, planner: Planner) -> Stage:
+    """Give the stage of a source of ours."""
+    raise TypeError(f"{type(source).__name__} is not a source")
+
+
+@lowers("Source")
+def lower_source(planner: Planner, region: Region) -> Stage:
+    """Lower a source of ours."""
+    return on_source(planner, region, source_stage(region.core.fields["source"], planner))
+
+
+def token_of(*parts: Any) -> str:
+    """Hash the text of some values."""
+    return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+Kernel = Callable[..., pl.DataFrame]
+Schema = Mapping[str, pl.DataType]

@@ -1,0 +1,364 @@
+"""
+Stages: the distributed plan.
+
+A stage has partitions; each is computed from partitions of the stages below. There are few kinds, and they know nothing
+of the operations of Polars: what runs on a partition is a fragment (a serialized plan) or a function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+SchemaDict = Mapping[str, pl.DataType]
+
+# Bytes that a value takes in memory, where its type says so; for the rest a guess.
+_WIDTHS = {pl.String: 32, pl.Binary: 48, pl.List: 64, pl.Array: 64, pl.Struct: 48, pl.Boolean: 1, pl.Date: 4, pl.Null: 0}
+_BITS = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
+
+
+def width_of(schema: SchemaDict) -> float:
+    """Guess how many bytes a row takes in memory."""
+    total = 0.0
+    for dtype in schema.values():
+        digits = "".join(c for c in str(dtype.base_type()) if c.isdigit())
+        total += _WIDTHS.get(dtype.base_type(), _BITS.get(digits, 8))
+    return max(total, 1.0)
+
+
+@dataclass(frozen=True)
+class Size:
+    """
+    How much there is of something, as far as it is known while planning.
+
+    Parameters
+    ----------
+    rows
+        Number of rows.
+    bytes
+        Size in memory, in bytes.
+    exact
+        Whether the number of rows is known, not guessed.
+    """
+
+    rows: float
+    bytes: float
+    exact: bool = False
+
+    @staticmethod
+    def guess(rows: float, schema: SchemaDict, *, exact: bool = False) -> Size:
+        """Guess the bytes from the number of rows."""
+        return Size(rows, rows * width_of(schema), exact)
+
+    def scaled(self, factor: float) -> Size:
+        """Give a share of it."""
+        return Size(self.rows * factor, self.bytes * factor)
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.rows + other.rows, self.bytes + other.bytes, self.exact and other.exact)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """
+    A fact: all rows with equal values in these columns are in the same partition, given by their hash.
+
+    Parameters
+    ----------
+    columns
+        Names of columns, in the order in which they are hashed.
+    dtypes
+        The types that they are cast to before hashing.
+    npartitions
+        The number of partitions that the hash is spread over.
+    """
+
+    columns: tuple[str, ...]
+    dtypes: tuple[pl.DataType, ...]
+    npartitions: int
+
+    def renamed(self, names: Mapping[str, str]) -> Placement | None:
+        """Follow the columns to their new names; nothing is known where one is gone."""
+        if any(name not in names for name in self.columns):
+            return None
+        return Placement(tuple(names[name] for name in self.columns), self.dtypes, self.npartitions)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """
+    A step of a distributed plan, with one or more partitions.
+
+    Parameters
+    ----------
+    operation
+        What it does, for people: the name of its tasks.
+    schema
+        Names and types of the columns that its partitions have.
+    npartitions
+        The number of partitions.
+    size
+        What all partitions together are thought to hold.
+    placement
+        Where rows are known to be.
+    distinct
+        Upper bounds of the number of different values in some of the columns.
+    """
+
+    operation: str
+    schema: SchemaDict
+    npartitions: int
+    size: Size
+    placement: Placement | None = None
+    distinct: Mapping[str, float] | None = None
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        """The stages that it reads."""
+        return ()
+
+    def identity(self) -> tuple[Any, ...]:
+        """What, with the inputs, decides its content."""
+        raise NotImplementedError
+
+    @cached_property
+    def token(self) -> str:
+        """A hash of its content: equal stages of different queries are computed once."""
+        parts = (type(self).__name__, self.npartitions, *self.identity(), *(stage.token for stage in self.inputs))
+        return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()[:20]
+
+    @property
+    def name(self) -> str:
+        """The name of its tasks."""
+        return f"{self.operation}-{self.token}"
+
+
+class Mode(Enum):
+    """Which partition of an input a partition reads: the one of the same number, or the only one there is."""
+
+    ALIGNED = "aligned"
+    BROADCAST = "broadcast"
+
+
+@dataclass(frozen=True)
+class Input:
+    """
+    An input of a fragment or a function.
+
+    Parameters
+    ----------
+    stage
+        The stage that is read.
+    mode
+        Which of its partitions.
+    scalars
+        A stage of one row, whose values are put beside every row of the input, as literals.
+    """
+
+    stage: Stage
+    mode: Mode = Mode.ALIGNED
+    scalars: Stage | None = None
+
+    def stages(self) -> Iterator[Stage]:
+        """The stages that it reads."""
+        yield self.stage
+        if self.scalars is not None:
+            yield self.scalars
+
+
+@dataclass(frozen=True)
+class ScanPart:
+    """
+    What one partition reads of a scan.
+
+    Parameters
+    ----------
+    paths
+        Files, in order.
+    rows
+        Offset and number of the rows that are read of them; None for all.
+    """
+
+    paths: tuple[str, ...]
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScanStage(Stage):
+    """Files, a part of them for each partition. Nothing is read before a fragment says what it needs."""
+
+    scan: bytes
+    parts: tuple[ScanPart, ...]
+    nfiles: int
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.scan, self.parts)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameStage(Stage):
+    """Frames that the client holds, one for each partition."""
+
+    frames: tuple[pl.DataFrame, ...]
+    content: str
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.content, tuple(frame.height for frame in self.frames))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KeyStage(Stage):
+    """Partitions that are, or will be, the results of tasks of some other graph."""
+
+    graph: Mapping[Any, Any]
+    keys: tuple[Any, ...]
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.keys,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MapStage(Stage):
+    """A fragment, run for each partition."""
+
+    template: bytes
+    sources: tuple[Input, ...]
+    fallback: str | None = None
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return tuple(stage for item in self.sources for stage in item.stages())
+
+    def identity(self) -> tuple[Any, ...]:
+        digest = hashlib.sha1(self.template, usedforsecurity=False).hexdigest()
+        return (digest, tuple((item.mode.value, item.scalars is None) for item in self.sources))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CallStage(Stage):
+    """
+    A function of a module, called for each partition.
+
+    Parameters
+    ----------
+    function
+        Called with the frames of the inputs, then ``arguments``; with the number of the partition before these where
+        ``indexed``.
+    lazy
+        Whether it takes and gives lazy frames, and so can be part of a larger fragment.
+    """
+
+    function: Callable[..., Any]
+    sources: tuple[Input, ...]
+    arguments: tuple[Any, ...] = ()
+    lazy: bool = False
+    indexed: bool = False
+    note: str = ""
+    content: str | None = None
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return tuple(stage for item in self.sources for stage in item.stages())
+
+    def identity(self) -> tuple[Any, ...]:
+        what = self.content or f"{self.function.__module__}.{self.function.__qualname__}{self.arguments!r}"
+        return (what, self.indexed, tuple(item.mode.value for item in self.sources))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RegroupStage(Stage):
+    """
+    Partitions put together from whole partitions of others, in order: a gather, a union, a level of a tree.
+
+    Parameters
+    ----------
+    groups
+        For each partition the pairs (number of the input, number of its partition) that it holds.
+    """
+
+    sources: tuple[Stage, ...]
+    groups: tuple[tuple[tuple[int, int], ...], ...]
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return self.sources
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.groups,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShuffleStage(Stage):
+    """
+    Every row goes to the partition that a column of the input names.
+
+    Rows of an output partition are in the order of the input: of its partitions, and of the rows in each.
+
+    Parameters
+    ----------
+    source
+        The input. Each of its partitions has the column of partition numbers.
+    keys
+        What decides where a row goes, for people.
+    kind
+        ``"hash"``, ``"range"`` or ``"order"``.
+    """
+
+    source: Stage
+    keys: tuple[str, ...]
+    kind: str
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.source,)
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.kind,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeadStage(Stage):
+    """
+    The first rows of the whole, from as few partitions as it takes.
+
+    Partitions are taken in waves of growing width; one whose predecessors gave enough rows is not computed.
+
+    Parameters
+    ----------
+    source
+        The input, each partition of which gives at most ``rows`` rows.
+    rows
+        How many rows are wanted.
+    """
+
+    source: Stage
+    rows: int
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.source,)
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.rows,)
+
+
+def walk_stages(roots: Sequence[Stage]) -> Iterator[Stage]:
+    """Visit every stage once, inputs first; stages of equal content count as one."""
+    seen: set[str] = set()
+
+    def visit(stage: Stage) -> Iterator[Stage]:
+        if stage.token in seen:
+            return
+        seen.add(stage.token)
+        for item in stage.inputs:
+            yield from visit(item)
+        yield stage
+
+    for root in roots:
+        yield from visit(root)

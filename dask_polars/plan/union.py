@@ -1,0 +1,48 @@
+"""Vertical and diagonal concatenation: the partitions of the inputs, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import empty_leaf
+from dask_polars.plan.planner import Planner, lowers
+from dask_polars.plan.regions import Region
+from dask_polars.plan.stages import RegroupStage, Size, Stage
+
+
+@lowers("Union")
+def lower_union(planner: Planner, region: Region) -> Stage:
+    """
+    Lower a concatenation.
+
+    Each input runs through the whole region by itself, with the other inputs empty, so that types and columns come out
+    as Polars makes them.
+    """
+    core = region.core
+    schemas = [planner.schema(node) for node in core.inputs]
+    stages = [planner.lower(node) for node in planner.push_down(region.build, core.inputs)]
+    parts = [_one_input(planner, region, schemas, index, stage) for index, stage in enumerate(stages)]
+    groups = tuple(((index, part),) for index, stage in enumerate(parts) for part in range(stage.npartitions))
+    distinct = {
+        name: sum((stage.distinct or {})[name] for stage in parts)
+        for name in planner.schema(region.root)
+        if all(name in (stage.distinct or {}) for stage in parts)
+    }
+    return RegroupStage(
+        operation="concat",
+        schema=planner.schema(region.root),
+        npartitions=len(groups),
+        size=sum((stage.size for stage in parts), Size(0, 0, True)),
+        distinct=distinct,
+        sources=tuple(parts),
+        groups=groups,
+    )
+
+
+def _one_input(planner: Planner, region: Region, schemas: Sequence, index: int, stage: Stage) -> Stage:
+    def build(leaves: Sequence[Node]) -> Node:
+        inputs = [leaves[0] if number == index else empty_leaf(schema) for number, schema in enumerate(schemas)]
+        return region.build(inputs)
+
+    return planner.fragment("concat-input", build, [stage], [schemas[index]], distinct=stage.distinct)

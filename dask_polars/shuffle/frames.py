@@ -1,0 +1,306 @@
+"""What a shuffle does to a single frame: split it, carry it as bytes, put pieces together. Knows nothing of Dask."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import polars as pl
+
+#: Column (`pl.UInt32`) of a frame that enters a shuffle: the output partition of each row.
+PARTITION_COLUMN = "__dp_partition"
+
+Compression: TypeAlias = Literal["uncompressed", "lz4", "zstd"]
+SchemaLike: TypeAlias = Mapping[str, pl.DataType]
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# A frame as bytes: its tag, its height and the length of the Arrow IPC stream that follows. The length makes the
+# format self-delimiting, because Polars reads only the first of concatenated IPC streams, silently. The height is
+# needed because IPC does not carry that of a frame without columns.
+_HEADER = struct.Struct("<QQQ")
+
+
+class ShuffleError(RuntimeError):
+    """Rows were lost, doubled or malformed in a shuffle. A bug or a damaged shard: running again does not help."""
+
+
+@dataclass(frozen=True)
+class TaggedFrame:
+    """A frame read back from bytes, with the number it was written under.
+
+    Attributes
+    ----------
+    tag
+        The number given to `to_bytes`; in a shuffle the input partition.
+    frame
+        The frame.
+    """
+
+    tag: int
+    frame: pl.DataFrame
+
+
+def validate(frame: pl.DataFrame, schema: SchemaLike, npartitions: int, where: str) -> None:
+    """Check that a frame may enter a shuffle.
+
+    Parameters
+    ----------
+    frame
+        Frame with the partition column.
+    schema
+        What the frame must look like, apart from the partition column.
+    npartitions
+        Number of output partitions.
+    where
+        Name of the shuffle and the input partition, for messages.
+
+    Raises
+    ------
+    ShuffleError
+        If a row has no output partition, or columns or dtypes are not those of `schema`.
+    TypeError
+        If a column has a dtype that cannot be sent.
+    """
+    found = dict(frame.schema)
+    if found.pop(PARTITION_COLUMN, None) != pl.UInt32:
+        raise ShuffleError(f"{where}: the frame needs a column {PARTITION_COLUMN!r} of dtype UInt32")
+    if list(found.items()) != list(schema.items()):
+        raise ShuffleError(f"{where}: the frame has the columns {found}, the plan said {dict(schema)}")
+    check_sendable(schema)
+    partition = frame[PARTITION_COLUMN]
+    if partition.null_count():
+        raise ShuffleError(f"{where}: {partition.null_count()} rows have no output partition")
+    largest = partition.max()
+    if isinstance(largest, int) and largest >= npartitions:
+        raise ShuffleError(f"{where}: a row goes to output partition {largest} of only {npartitions}")
+
+
+def check_sendable(schema: SchemaLike) -> None:
+    """Raise a TypeError for the dtypes that Arrow IPC cannot carry (Polars itself would give wrong data or panic).
+
+    Parameters
+    ----------
+    schema
+        Columns of a frame.
+    """
+    for name, dtype in schema.items():
+        for part in _walk(dtype):
+            if part == pl.Object or (isinstance(part, pl.Array) and 0 in part.shape):
+                raise TypeError(f"column {name!r} of dtype {dtype} cannot be sent between workers")
+
+
+def split(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    """Split a frame into its output partitions.
+
+    One gather puts the rows of each output side by side (measured: about twice as fast as a stable sort by the
+    partition column, and 1.1 to 1.6 times as fast as `partition_by`), the outputs are slices of it without a copy.
+
+    Parameters
+    ----------
+    frame
+        Frame with the partition column.
+
+    Returns
+    -------
+    dict
+        Output partition to its rows in the order of `frame`, without the partition column. Only the outputs that
+        have rows, in ascending order.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame(
+    ...     {"a": [1, 2, 3], PARTITION_COLUMN: [7, 0, 7]}, schema_overrides={PARTITION_COLUMN: pl.UInt32}
+    ... )
+    >>> {j: part["a"].to_list() for j, part in split(frame).items()}
+    {0: [2], 7: [1, 3]}
+    """
+    if frame.height == 0:
+        return {}
+    # Within a group Polars always keeps the order of rows.
+    groups = (
+        frame.select(PARTITION_COLUMN, pl.int_range(pl.len(), dtype=pl.get_index_type()).alias("row"))
+        .group_by(PARTITION_COLUMN)
+        .agg("row")
+        .sort(PARTITION_COLUMN)
+    )
+    outputs = groups[PARTITION_COLUMN].to_list()
+    heights = groups["row"].list.len().to_list()
+    rows = frame.drop(PARTITION_COLUMN)
+    if rows.width == 0:
+        return {j: pl.DataFrame(height=height) for j, height in zip(outputs, heights, strict=True)}
+    if len(outputs) > 1:
+        rows = rows[groups["row"].explode()]
+    parts: dict[int, pl.DataFrame] = {}
+    start = 0
+    for j, height in zip(outputs, heights, strict=True):
+        parts[j] = rows.slice(start, height)
+        start += height
+    return parts
+
+
+def to_bytes(frame: pl.DataFrame, *, tag: int = 0, compression: Compression = "lz4") -> bytes:
+    """Write a frame as bytes. Bytes of several frames may be concatenated, `iter_bytes` reads them all.
+
+    Parameters
+    ----------
+    frame
+        Any frame without Object columns.
+    tag
+        A number that is stored next to the frame.
+    compression
+        Of the Arrow IPC stream.
+
+    Returns
+    -------
+    bytes
+    """
+    sink = io.BytesIO()
+    write_frame(sink, frame, tag=tag, compression=compression)
+    return sink.getvalue()
+
+
+def write_frame(sink: io.BytesIO, frame: pl.DataFrame, *, tag: int = 0, compression: Compression = "lz4") -> None:
+    """Append what `to_bytes` returns to a sink, without the copy.
+
+    Parameters
+    ----------
+    sink
+        Positioned at its end.
+    frame, tag, compression
+        As in `to_bytes`.
+    """
+    check_sendable(frame.schema)
+    start = sink.tell()
+    sink.write(bytes(_HEADER.size))
+    if frame.width:
+        frame.write_ipc_stream(sink, compression=compression, compat_level=_compat_level(frame.schema))
+    sink.seek(0, io.SEEK_END)
+    end = sink.tell()
+    sink.seek(start)
+    sink.write(_HEADER.pack(tag, frame.height, end - start - _HEADER.size))
+    sink.seek(end)
+
+
+def from_bytes(buf: Buffer) -> pl.DataFrame:
+    """Read the one frame that `to_bytes` wrote.
+
+    Parameters
+    ----------
+    buf
+        Output of `to_bytes`.
+
+    Returns
+    -------
+    pl.DataFrame
+
+    Raises
+    ------
+    ShuffleError
+        If the buffer does not hold exactly one frame, or not with the announced height.
+    """
+    frames = [tagged.frame for tagged in iter_bytes(buf)]
+    if len(frames) != 1:
+        raise ShuffleError(f"expected the bytes of one frame, found {len(frames)}")
+    return frames[0]
+
+
+def iter_bytes(buf: Buffer) -> Iterator[TaggedFrame]:
+    """Read concatenated outputs of `to_bytes`.
+
+    Parameters
+    ----------
+    buf
+        Any number of frames.
+
+    Yields
+    ------
+    TaggedFrame
+
+    Raises
+    ------
+    ShuffleError
+        If the buffer is cut off, or a frame does not have the announced height.
+    """
+    for chunk in iter_chunks(buf):
+        tag, height, _ = _HEADER.unpack_from(chunk)
+        # Polars does not read from a memoryview. This copies the compressed bytes of a single shard.
+        stream = bytes(chunk[_HEADER.size :])
+        frame = pl.read_ipc_stream(stream) if stream else pl.DataFrame(height=height)
+        if frame.height != height:
+            raise ShuffleError(f"a shard of {height} rows was read back with {frame.height}")
+        yield TaggedFrame(tag, frame)
+
+
+def iter_chunks(buf: Buffer) -> Iterator[memoryview]:
+    """Cut concatenated outputs of `to_bytes` apart, without reading the frames and without a copy.
+
+    Parameters
+    ----------
+    buf
+        Any number of frames.
+
+    Yields
+    ------
+    memoryview
+        The bytes of one frame.
+    """
+    view = memoryview(buf)
+    start = 0
+    while start < view.nbytes:
+        if view.nbytes - start < _HEADER.size:
+            raise ShuffleError("a shard is cut off")
+        length = _HEADER.size + _HEADER.unpack_from(view, start)[2]
+        if view.nbytes - start < length:
+            raise ShuffleError("a shard is cut off")
+        yield view[start : start + length]
+        start += length
+
+
+def concat(frames: Sequence[pl.DataFrame], schema: SchemaLike) -> pl.DataFrame:
+    """Put frames of the same schema below each other.
+
+    Parameters
+    ----------
+    frames
+        May be empty.
+    schema
+        Of the result when there are no frames.
+
+    Returns
+    -------
+    pl.DataFrame
+        In one chunk: a shuffle of many inputs would otherwise leave as many chunks, which slows Polars down.
+    """
+    if not frames:
+        return pl.DataFrame(schema=dict(schema))
+    if len(frames) == 1:
+        return frames[0]
+    if frames[0].width == 0:
+        return pl.DataFrame(height=sum(frame.height for frame in frames))
+    return pl.concat(frames, how="vertical", rechunk=True)
+
+
+def _walk(dtype: Any) -> Iterator[Any]:
+    """A dtype and all dtypes inside of it."""
+    yield dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        yield from _walk(dtype.inner)
+    elif isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _walk(field.dtype)
+
+
+def _compat_level(schema: SchemaLike) -> pl.CompatLevel | None:
+    """Write nested strings without views.
+
+    Views inside of a list or a struct are written with the whole buffers of the frame that a slice was taken from:
+    100 slices then weigh 70 times their rows. The older Arrow layout has only the bytes of the slice. Views of a
+    top-level column are compacted by Polars.
+    """
+    for dtype in schema.values():
+        if dtype.is_nested() and any(part in (pl.String, pl.Binary) for part in _walk(dtype)):
+            return pl.CompatLevel.oldest()
+    return None

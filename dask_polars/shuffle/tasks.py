@@ -1,0 +1,148 @@
+"""A shuffle made of ordinary tasks, for any Dask scheduler.
+
+One split task per input and one gather task per output: O(inputs + outputs) tasks, as a gather task picks its own part
+out of every split itself. So every output depends on every split, and on a distributed cluster a worker fetches whole
+split results to read a part of them, which costs up to (inputs x workers) transfers of a split and keeps all of them
+in memory. With more than about 32 inputs, or with data that does not fit in memory, use `dask_polars.shuffle.p2p` there.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import polars as pl
+from dask._task_spec import GraphNode, Task, TaskRef
+from dask.typing import Key
+
+from dask_polars.shuffle.frames import Buffer, SchemaLike, ShuffleError, concat, iter_bytes, split, to_bytes, validate
+
+Graph: TypeAlias = dict[Key, GraphNode]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One input, split.
+
+    Attributes
+    ----------
+    frames
+        Output partition to its rows; only the outputs that have rows.
+    heights
+        Output partition to its number of rows, counted when the input was split.
+    """
+
+    frames: Mapping[int, pl.DataFrame]
+    heights: Mapping[int, int]
+
+    def __sizeof__(self) -> int:
+        # Dask asks `sys.getsizeof` for objects that it does not know, and would see a few bytes.
+        return object.__sizeof__(self) + sum(int(frame.estimated_size()) for frame in self.frames.values())
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The parts are slices of one frame. Pickle of Polars writes some slices with all the buffers behind them.
+        data: Any = b"".join(to_bytes(frame, tag=j) for j, frame in self.frames.items())
+        return _restore_split, (pickle.PickleBuffer(data) if protocol >= 5 else data, dict(self.heights))
+
+
+def _restore_split(data: Buffer, heights: Mapping[int, int]) -> Split:
+    return Split({tagged.tag: tagged.frame for tagged in iter_bytes(data)}, heights)
+
+
+def shuffle_layer(
+    name: str, inputs: Sequence[Key | GraphNode | TaskRef], npartitions: int, schema: SchemaLike
+) -> tuple[Graph, list[Key]]:
+    """Tasks that shuffle frames by their partition column.
+
+    Parameters
+    ----------
+    name
+        Name of the outputs. Must be unique for these inputs.
+    inputs
+        Per input partition a key or a reference to a task, or a nested `Task`, which is then run inside the split task.
+        What it gives is a frame with the partition column.
+    npartitions
+        Number of output partitions.
+    schema
+        Of the frames without the partition column.
+
+    Returns
+    -------
+    tuple
+        The tasks, and the keys `(name, j)` of the outputs. Rows of an output are in the order of (input partition,
+        row of the input).
+
+    Raises
+    ------
+    ValueError
+        If there are no inputs or no outputs.
+    """
+    if not inputs or npartitions < 1:
+        raise ValueError(f"shuffle {name!r} needs inputs and outputs, got {len(inputs)} and {npartitions}")
+    columns = dict(schema)
+    graph: Graph = {}
+    for i, source in enumerate(inputs):
+        frame = source if isinstance(source, GraphNode | TaskRef) else TaskRef(source)
+        key: Key = (f"{name}-split", i)
+        graph[key] = Task(key, split_partition, frame, name, i, npartitions, columns)
+    refs = [TaskRef(key) for key in graph]
+    outputs: list[Key] = [(name, j) for j in range(npartitions)]
+    for j, key in enumerate(outputs):
+        graph[key] = Task(key, gather_partition, name, j, columns, *refs)
+    return graph, outputs
+
+
+def split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, schema: SchemaLike) -> Split:
+    """Task: split an input.
+
+    Parameters
+    ----------
+    frame
+        Input with the partition column.
+    name, i
+        Name of the shuffle and number of the input, for messages.
+    npartitions, schema
+        As in `shuffle_layer`.
+
+    Returns
+    -------
+    Split
+    """
+    validate(frame, schema, npartitions, f"shuffle {name!r}, input partition {i}")
+    parts = split(frame)
+    heights = {j: part.height for j, part in parts.items()}
+    if sum(heights.values()) != frame.height:
+        raise ShuffleError(
+            f"shuffle {name!r}, input partition {i}: {frame.height} rows in, {sum(heights.values())} rows split"
+        )
+    return Split(parts, heights)
+
+
+def gather_partition(name: str, j: int, schema: SchemaLike, *splits: Split) -> pl.DataFrame:
+    """Task: put an output together from its part of every split.
+
+    Parameters
+    ----------
+    name, j
+        Name of the shuffle and number of the output.
+    schema
+        Of the output.
+    *splits
+        All inputs in their order.
+
+    Returns
+    -------
+    pl.DataFrame
+
+    Raises
+    ------
+    ShuffleError
+        If rows are missing or are too many.
+    """
+    expected = sum(part.heights.get(j, 0) for part in splits)
+    frame = concat([part.frames[j] for part in splits if j in part.frames], schema)
+    if frame.height != expected:
+        raise ShuffleError(f"shuffle {name!r}, output partition {j}: {expected} rows in, {frame.height} rows out")
+    return frame

@@ -1,0 +1,57 @@
+"""Fixtures and profiles that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+import pytest
+from hypothesis import HealthCheck, settings
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile("ci", max_examples=150, derandomize=True, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("quick", max_examples=20, derandomize=True, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`pytest -n 2` means `--dist loadgroup`, so that only one process starts a cluster."""
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = "loadgroup"
+    if hasattr(config, "workerinput"):
+        config.option.loadgroup = True  # the processes of xdist only see what was on the command line
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the cluster run in one xdist group, which is one process."""
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """Two worker processes of one thread each."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local:
+        yield local
+
+
+@pytest.fixture(scope="session")
+def session_client(cluster: Any) -> Iterator[Any]:
+    from distributed import Client
+
+    with Client(cluster, set_as_default=False) as connected:
+        yield connected
+
+
+@pytest.fixture
+def client(session_client: Any) -> Iterator[Any]:
+    """A client of the cluster that is the default one only while a test uses it."""
+    with session_client.as_current(), dask.config.set(scheduler="dask.distributed"):
+        yield session_client

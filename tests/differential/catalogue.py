@@ -1,0 +1,47 @@
+"""All the cases, by the name of their file."""
+
+from __future__ import annotations
+
+from tests.differential import (
+    catalogue_aggregate,
+    catalogue_distinct,
+    catalogue_groupby,
+    catalogue_join,
+    catalogue_mixed,
+    catalogue_order,
+    catalogue_rowwise,
+    catalogue_sort,
+    catalogue_union,
+)
+from tests.differential.catalogue_base import DATA_SETS, Case, data_set
+
+__all__ = ["CASES", "DATA_SETS", "DISTRIBUTED", "JOINS", "Case", "by_name", "data_set"]
+
+CASES: dict[str, Case] = {
+    f"{kind}-{case.name}": case
+    for kind, cases in {
+        "rowwise": catalogue_rowwise.CASES,
+        "aggregate": catalogue_aggregate.CASES,
+        "groupby": catalogue_groupby.CASES,
+        "join": catalogue_join.CASES,
+        "sort": catalogue_sort.CASES,
+        "distinct": catalogue_distinct.CASES,
+        "union": catalogue_union.CASES,
+        "order": catalogue_order.CASES,
+        "mixed": catalogue_mixed.CASES,
+    }.items()
+    for case in cases
+}
+COUNT = sum(
+    len(module.CASES)
+    for module in (
+        catalogue_aggregate, catalogue_distinct, catalogue_groupby, catalogue_join, catalogue_mixed,
+        catalogue_order, catalogue_rowwise, catalogue_sort, catalogue_union,
+    )
+)  # fmt: skip
+DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}
+JOINS = {name: case for name, case in CASES.items() if name.startswith(("join-", "mixed-"))}
+
+
+def by_name(name: str) -> Case:
+    return CASES[name]

@@ -1,0 +1,98 @@
+"""Every case of the catalogue gives what Polars gives, however the data are cut."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests.differential.catalogue import CASES, COUNT, DATA_SETS, DISTRIBUTED, JOINS, Case, by_name, data_set
+from tests.helpers import assert_same, plain_tables, run_plain
+
+OTHERS = [name for name in DATA_SETS if name != "small"]
+# CATALOGUE=full runs every case on every data set.
+FULL = os.environ.get("CATALOGUE") == "full"
+SHUFFLE_JOINS = {"broadcast-limit": 0}
+# How the inputs are cut, from one partition to more than there are rows in some of them.
+CUTS: dict[str, dict[str, Any]] = {
+    "p1": {"npartitions": 1},
+    "p2": {"npartitions": 2},
+    "p7": {"npartitions": 7},
+    "empties": {"npartitions": 3, "with_empties": True},
+    "rows3": {"front_door": "engine"},
+}
+
+
+def check(name: str, data: str = "small", **options: Any) -> None:
+    case = by_name(name)
+    assert_same(
+        case.query, data_set(data), order=case.order, check_message=case.messages, name=f"{name} on {data}", **options
+    )
+
+
+def rotate(names: list[str], choices: list[str], keep: int) -> list[tuple[str, str]]:
+    """Each name with `keep` of the choices, in turn, so that each choice meets names of every kind."""
+    keep = len(choices) if FULL else keep
+    return [(name, choices[(i + j) % len(choices)]) for i, name in enumerate(names) for j in range(keep)]
+
+
+def every_cut(names: list[str]) -> list[tuple[str, str]]:
+    """Most cuts for every name, one partition or two for every other."""
+    few = rotate(names, ["p1", "p2"], 1)
+    return sorted(few + [(name, cut) for name in names for cut in CUTS if cut not in ("p1", "p2")])
+
+
+NAMES = list(CASES)
+
+
+def test_names_are_unique() -> None:
+    assert len(CASES) == COUNT
+
+
+@pytest.mark.parametrize("data", [*DATA_SETS, "none_right"])
+def test_the_catalogue_runs_on_polars(data: str) -> None:
+    """Polars raises where the case says so, and nowhere else."""
+    outcomes = {name: run_plain(case.query, data_set(data)) for name, case in CASES.items()}
+    raised = {name: str(o.error) for name, o in outcomes.items() if o.error is not None}
+    assert raised.keys() == {name for name, case in CASES.items() if data in case.raises}, raised
+
+
+@pytest.mark.parametrize(("name", "cut"), every_cut(NAMES))
+def test_cuts(name: str, cut: str) -> None:
+    check(name, **CUTS[cut])
+
+
+@pytest.mark.parametrize(("name", "data"), rotate(NAMES, OTHERS, 2))
+def test_data(name: str, data: str) -> None:
+    check(name, data, npartitions=3)
+
+
+@pytest.mark.parametrize("name", NAMES[::3])
+def test_scan(name: str) -> None:
+    """Files of several row groups, cut to partitions of three rows."""
+    check(name, npartitions=4, front_door="scan")
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, "small") for name in JOINS])
+def test_shuffled_joins(name: str, data: str) -> None:
+    check(name, data, npartitions=3, config=SHUFFLE_JOINS)
+
+
+@pytest.mark.parametrize(("name", "data"), rotate(list(JOINS), [*OTHERS, "none_right"], 1))
+def test_shuffled_joins_of_odd_data(name: str, data: str) -> None:
+    check(name, data, npartitions=3, config=SHUFFLE_JOINS)
+
+
+@pytest.mark.parametrize("name", list(DISTRIBUTED))
+def test_does_not_fall_back(name: str) -> None:
+    """What is flagged as distributed runs without the single partition."""
+    from dask_polars import FallbackError
+
+    case: Case = by_name(name)
+    try:
+        check(name, npartitions=3, fallback="raise")
+    except AssertionError as error:
+        if isinstance(error.__cause__, FallbackError):
+            pytest.fail(f"{name} is not distributed: {error.__cause__}\n{case.query(plain_tables(data_set('small'))).explain()}")
+        raise

@@ -1,0 +1,325 @@
+"""The peer-to-peer shuffle on a cluster of two workers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import pickle
+import struct
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from dask._task_spec import Task, TaskRef
+from dask.sizeof import sizeof
+from distributed.shuffle._core import P2PBarrierTask, ShuffleId, _mean_shard_size
+
+from dask_polars.shuffle import p2p
+from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, iter_bytes, to_bytes
+from dask_polars.shuffle.p2p import (
+    PolarsShuffleRun,
+    PolarsShuffleSpec,
+    Stored,
+    shuffle_layer,
+    transfer_layer,
+    unpack_task,
+)
+from tests.shuffle.test_frames import EVERY_DTYPE, with_partition
+from tests.shuffle.test_tasks import SCHEMA, assert_outputs, produce
+
+_count = itertools.count()
+
+
+def token() -> str:
+    """A new id of a shuffle."""
+    return f"test-{os.getpid()}-{next(_count)}"
+
+
+def inputs_of(heights: Sequence[int], npartitions: int, first: int = 0) -> list[Task]:
+    """Producers that are run inside the transfer tasks."""
+    return [Task(None, produce, first + i, height, npartitions) for i, height in enumerate(heights)]
+
+
+def frames_of(heights: Sequence[int], npartitions: int, first: int = 0) -> list[pl.DataFrame]:
+    """What these producers give."""
+    return [produce(first + i, height, npartitions) for i, height in enumerate(heights)]
+
+
+# Without a cluster
+
+
+def test_graph() -> None:
+    graph, keys = shuffle_layer("s", "t", [TaskRef("a"), Task(None, produce, 0, 1, 1)], 3, SCHEMA)
+    assert keys == [("s-t", 0), ("s-t", 1), ("s-t", 2)]
+    assert set(graph) == {("s-transfer-t", 0), ("s-transfer-t", 1), "shuffle-barrier-t", *keys}
+    assert graph["s-transfer-t", 0].dependencies == {"a"}
+    assert graph["s-transfer-t", 1].dependencies == frozenset()
+    barrier = graph["shuffle-barrier-t"]
+    assert isinstance(barrier, P2PBarrierTask)
+    assert barrier.dependencies == {("s-transfer-t", 0), ("s-transfer-t", 1)}
+    assert pickle.loads(pickle.dumps(barrier)).spec == barrier.spec
+    assert all(graph[key].dependencies == {"shuffle-barrier-t"} for key in keys)
+
+
+@pytest.mark.parametrize(("ninputs", "npartitions"), [(0, 3), (3, 0)])
+def test_nothing_to_shuffle(ninputs: int, npartitions: int) -> None:
+    with pytest.raises(ValueError, match="needs inputs and outputs"):
+        shuffle_layer("s", "t", [TaskRef("a")] * ninputs, npartitions, SCHEMA)
+
+
+def spec_of(npartitions: int = 4, ninputs: int = 1) -> PolarsShuffleSpec:
+    return PolarsShuffleSpec(
+        id=ShuffleId("t"), disk=True, npartitions=npartitions, ninputs=ninputs, schema={"a": pl.Int64()}
+    )
+
+
+def test_workers_are_picked_by_their_set_only() -> None:
+    spec = spec_of(npartitions=5)
+    picked = [[spec.pick_worker(p, w) for p in spec.output_partitions] for w in (["x", "y"], ["y", "x"])]
+    assert picked == [["x", "x", "x", "y", "y"]] * 2
+
+
+def sender(npartitions: int, worker_for: dict[int, str]) -> Any:
+    """As much of a run as the methods under test use."""
+    outputs_of = {w: [j for j in worker_for if worker_for[j] == w] for w in set(worker_for.values())}
+    return SimpleNamespace(
+        spec=spec_of(npartitions), id="t", outputs_of=outputs_of, closed=False, raise_if_closed=lambda: None
+    )
+
+
+def test_payloads() -> None:
+    run = sender(4, {0: "x", 1: "x", 2: "y", 3: "y"})
+    frame = with_partition(pl.DataFrame({"a": range(5)}), [1, 0, 1, 0, 1])
+    payloads = PolarsShuffleRun._shard_partition(run, frame, 7)
+    assert set(payloads) == {"x", "y"}
+    i, counts, shards = payloads["x"]
+    assert (i, struct.unpack("<2Q", counts)) == (7, (2, 3))
+    assert [(shard.tag, shard.frame["a"].to_list()) for shard in iter_bytes(shards)] == [(7, [1, 3]), (7, [0, 2, 4])]
+    assert payloads["y"] == (7, struct.pack("<2Q", 0, 0), b"")
+    # What distributed does with a payload: both of these see its real size.
+    assert _mean_shard_size([payloads["x"]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
+    assert sizeof(payloads["x"]) >= len(counts) + len(shards)
+    groups = p2p._group_by_output([payloads["x"], payloads["x"]], [0, 1])
+    assert {k: [s.frame.height for s in iter_bytes(v)] for k, v in groups.items()} == {(0,): [2, 2], (1,): [3, 3]}
+
+
+def test_unpack_checks_what_it_reads() -> None:
+    run = SimpleNamespace(spec=spec_of(ninputs=2), id="t", raise_if_closed=lambda: None)
+    first, second = (to_bytes(pl.DataFrame({"a": [i, i]}), tag=i) for i in range(2))
+
+    def assemble(ninputs: int, height: int, data: bytes) -> pl.DataFrame:
+        return PolarsShuffleRun._assemble(run, 3, Stored(ninputs, height, data))  # type: ignore[arg-type]
+
+    assert assemble(2, 4, second + first)["a"].to_list() == [0, 0, 1, 1]
+    for stored, message in (
+        ((1, 2, first), "1 of 2 input partitions have arrived"),
+        ((2, 4, first), "4 rows in, 2 rows out in 1 shards"),
+        ((2, 0, first), "0 rows in, 2 rows out in 1 shards"),
+        ((2, 4, first + first), "4 rows in, 4 rows out in 2 shards"),
+        ((2, 4, first + second[:-1]), "a shard is cut off"),
+    ):
+        with pytest.raises(ShuffleError, match=f"P2P shuffle t, output partition 3: {message}"):
+            assemble(*stored)
+
+
+# On the cluster
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("heights", "npartitions"), [([50, 0, 30, 7], 4), ([0, 0], 3), ([3], 20), ([10] * 12, 1), ([500] * 3, 200)]
+)
+def test_right_rows_in_order(client: Any, heights: list[int], npartitions: int) -> None:
+    graph, keys = shuffle_layer("s", token(), inputs_of(heights, npartitions), npartitions, SCHEMA)
+    assert_outputs(client.get(graph, keys), frames_of(heights, npartitions), npartitions)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
+def test_large_payloads_and_inputs_by_reference(client: Any, compression: Any) -> None:
+    # Above 64 KiB a payload is sent as buffers, below it is pickled.
+    heights = [20_000, 30_000]
+    inputs = [TaskRef(("in", i)) for i in range(2)]
+    graph, keys = shuffle_layer("s", token(), inputs, 2, SCHEMA, compression=compression)
+    for i, height in enumerate(heights):
+        graph["in", i] = Task(("in", i), produce, i, height, 2)
+    assert_outputs(client.get(graph, keys), frames_of(heights, 2), 2)
+
+
+@pytest.mark.cluster
+def test_every_dtype(client: Any) -> None:
+    frames = [with_partition(EVERY_DTYPE, [1, 0, 1, 2]), with_partition(EVERY_DTYPE[[3, 2, 1, 0]], [0, 0, 2, 2])]
+    inputs = [Task(None, pl.DataFrame.clone, frame) for frame in frames]
+    graph, keys = shuffle_layer("s", token(), inputs, 4, EVERY_DTYPE.schema)
+    assert_outputs(client.get(graph, keys), frames, 4)
+
+
+def categories(i: int) -> pl.DataFrame:
+    """Categories that only this input knows, built in the process of the worker."""
+    texts = pl.Series("c", [f"category {i}-{k % 7}" for k in range(40)], dtype=pl.Categorical)
+    return with_partition(texts.to_frame(), [k % 3 for k in range(40)])
+
+
+@pytest.mark.cluster
+def test_categoricals_of_different_processes(client: Any) -> None:
+    inputs = [Task(None, categories, i) for i in range(4)]
+    graph, keys = shuffle_layer("s", token(), inputs, 3, {"c": pl.Categorical()})
+    assert_outputs(client.get(graph, keys), [categories(i) for i in range(4)], 3)
+
+
+@pytest.mark.cluster
+def test_zero_width_frames(client: Any) -> None:
+    narrow = with_partition(pl.DataFrame(height=3), [1, 0, 1])
+    graph, keys = shuffle_layer("s", token(), [Task(None, pl.DataFrame.clone, narrow)] * 2, 3, {})
+    assert [frame.shape for frame in client.get(graph, keys)] == [(2, 0), (4, 0), (0, 0)]
+
+
+@pytest.mark.cluster
+def test_wrong_schema_is_a_shuffle_error(client: Any) -> None:
+    graph, keys = shuffle_layer("s", token(), inputs_of([4, 4], 2), 2, {"i": pl.Int64()})
+    with pytest.raises(ShuffleError, match=r"input partition [01]: the frame has the columns"):
+        client.get(graph, keys)
+
+
+def joined(left: pl.DataFrame, right: pl.DataFrame, *more: pl.DataFrame) -> pl.DataFrame:
+    """A consumer of several shuffles."""
+    return pl.concat([left, right, *more])
+
+
+def join_graph(tokens: Sequence[str], npartitions: int) -> tuple[dict[Any, Any], list[Any]]:
+    """A task per partition that nests an unpack of each shuffle."""
+    graph: dict[Any, Any] = {}
+    barriers = []
+    for k, one in enumerate(tokens):
+        layer, barrier = transfer_layer("s", one, inputs_of([40, 30], npartitions, 10 * k), npartitions, SCHEMA)
+        graph.update(layer)
+        barriers.append(barrier)
+    keys = [(f"join-{tokens[0]}", j) for j in range(npartitions)]
+    for j, key in enumerate(keys):
+        unpacks = [unpack_task(None, one, j, barrier) for one, barrier in zip(tokens, barriers, strict=True)]
+        graph[key] = Task(key, joined, *unpacks)
+    return graph, keys
+
+
+def join_frames(n: int, npartitions: int) -> list[pl.DataFrame]:
+    return [frame for k in range(n) for frame in frames_of([40, 30], npartitions, 10 * k)]
+
+
+@pytest.mark.cluster
+def test_two_shuffles_in_one_task(client: Any) -> None:
+    graph, keys = join_graph([token(), token()], 6)
+    assert_outputs(client.get(graph, keys), join_frames(2, 6), 6)
+
+
+@pytest.fixture
+def misaligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second shuffle has its partitions on the other workers, as after a change of the cluster.
+
+    The scheduler lives in the process of the tests.
+    """
+    pick = PolarsShuffleSpec.pick_worker
+
+    def other(self: PolarsShuffleSpec, partition: Any, workers: Sequence[str]) -> str:
+        turned = self.npartitions - 1 - partition[1] if int(self.id.rpartition("-")[2]) % 2 else partition[1]
+        return pick(self, (self.id, turned), workers)
+
+    monkeypatch.setattr(PolarsShuffleSpec, "pick_worker", other)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("nshuffles", [2, 3])
+def test_shuffles_on_different_workers_in_one_task(client: Any, misaligned: None, nshuffles: int) -> None:
+    graph, keys = join_graph([token() for _ in range(nshuffles)], 6)
+    assert_outputs(client.get(graph, keys), join_frames(nshuffles, 6), 6)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(60)
+def test_a_shuffle_shared_by_two_joins(client: Any, misaligned: None) -> None:
+    # distributed would refuse this: the shuffle in the middle cannot be aligned with both others.
+    while int((first := token()).rpartition("-")[2]) % 2:
+        pass
+    second, third = token(), token()
+    tokens = [first, second, third]
+    graph, _ = join_graph(tokens, 4)
+    graph = {key: task for key, task in graph.items() if not str(key[0]).startswith("join")}
+    keys = []
+    for a, b in ((first, third), (second, third)):
+        for j in range(4):
+            keys.append((f"pair-{a}", j))
+            unpacks = [unpack_task(None, t, j, TaskRef(f"shuffle-barrier-{t}")) for t in (a, b)]
+            graph[keys[-1]] = Task(keys[-1], joined, *unpacks)
+    found = client.get(graph, keys)
+    frames = [frames_of([40, 30], 4, 10 * k) for k in range(3)]
+    assert_outputs(found[:4], frames[0] + frames[2], 4)
+    assert_outputs(found[4:], frames[1] + frames[2], 4)
+
+
+def again(frame: pl.DataFrame, npartitions: int) -> pl.DataFrame:
+    """Send rows on to another partition."""
+    return frame.with_columns((pl.col("row") % npartitions).cast(pl.UInt32).alias(PARTITION_COLUMN))
+
+
+@pytest.mark.cluster
+def test_a_task_between_two_shuffles(client: Any) -> None:
+    first, second = token(), token()
+    graph, barrier = transfer_layer("s", first, inputs_of([60, 40], 3), 3, SCHEMA)
+    middle = [Task(None, again, unpack_task(None, first, j, barrier), 5) for j in range(3)]
+    layer, keys = shuffle_layer("s", second, middle, 5, SCHEMA)
+    graph.update(layer)
+    between = [
+        again(pl.concat(frames_of([60, 40], 3)).filter(pl.col(PARTITION_COLUMN) == j), 5).select(
+            *SCHEMA, PARTITION_COLUMN
+        )
+        for j in range(3)
+    ]
+    assert_outputs(client.get(graph, keys), between, 5)
+
+
+def lose_rows(lose: bool) -> None:
+    """Let this worker write shards that lack a row, or behave again."""
+    from dask_polars.shuffle import frames
+
+    def write_less(sink: Any, frame: pl.DataFrame, **options: Any) -> None:
+        frames.write_frame(sink, frame[1:], **options)
+
+    p2p.write_frame = write_less if lose else frames.write_frame
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(60)
+def test_lost_rows_are_an_error(client: Any) -> None:
+    graph, keys = shuffle_layer("s", token(), inputs_of([20, 20], 2), 2, SCHEMA)
+    client.run(lose_rows, True)
+    try:
+        with pytest.raises(ShuffleError, match=r"output partition [01]: 20 rows in, 18 rows out"):
+            client.get(graph, keys)
+    finally:
+        client.run(lose_rows, False)
+
+
+@pytest.mark.cluster
+def test_nothing_is_left_behind(client: Any) -> None:
+    graph, keys = shuffle_layer("s", token(), inputs_of([20, 20], 2), 2, SCHEMA)
+    client.get(graph, keys)
+
+    async def wait_for_close(dask_worker: Any) -> list[str]:
+        runs = dask_worker.plugins["shuffle"].shuffle_runs
+        while runs._runs:
+            await asyncio.sleep(0.01)
+        return [name for name in os.listdir(dask_worker.local_directory) if name.startswith("shuffle-")]
+
+    assert all(left == [] for left in client.run(wait_for_close).values())
+
+
+def test_a_task_outside_of_a_cluster_says_so() -> None:
+    import dask
+
+    graph, keys = shuffle_layer("s", token(), inputs_of([2], 1), 1, SCHEMA)
+    with pytest.raises(RuntimeError) as caught:
+        dask.get(graph, keys)
+    assert "distributed scheduler" in str(caught.value.__cause__ or caught.value)

@@ -1,0 +1,1 @@
+"""All TPC-H queries, against plain Polars."""
