@@ -1,6 +1,6 @@
 """Polars LazyFrames as the partitions of a Dask collection."""
 
-from dask_polars import backend, config
+from dask_polars import backend, config, workers
 from dask_polars.dsl.codec import check_format
 from dask_polars.versions import check_local
 
@@ -8,6 +8,7 @@ check_local()
 check_format()
 config.load_defaults()
 backend.register()
+workers.install_preloads()
 
 from dask_polars.collection import LazyFrame  # noqa: E402
 from dask_polars.collection import concat_frames as concat  # noqa: E402

@@ -333,6 +333,10 @@ def _wastes_text(s: pl.Series, chunks: Sequence[pa.Array]) -> bool:
 
 
 def _compact_text(array: pa.Array) -> pa.Array:
+    # The size that Polars estimates may be too low where rows share a text: written out, that could be any number of bytes.
+    lengths = np.frombuffer(array.buffers()[1], dtype=np.int32).reshape(-1, 4)[array.offset :, 0][: len(array)]
+    if lengths.sum(dtype=np.int64) >= min(sum(b.size for b in array.buffers()[2:]), INT32_MAX):
+        return array
     plain = pa.large_string() if pa.types.is_string_view(array.type) else pa.large_binary()
     return array.cast(plain).cast(array.type)
 
@@ -446,6 +450,8 @@ def _load_arrow(schema: bytes, layouts: list[list[Layout]], buffers: Sequence[pa
     ]
     frame = pl.from_arrow(pa.Table.from_batches(batches, schema=fields), rechunk=False)
     assert isinstance(frame, pl.DataFrame)
+    # `from_arrow` gives a name to a column that has the empty one.
+    frame.columns = fields.names
     return frame
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,11 +17,15 @@ FallbackMode = Literal["warn", "raise", "silent"]
 ShuffleMethod = Literal["auto", "p2p", "tasks"]
 
 
+@cache
+def defaults() -> dict[str, Any]:
+    """Read ``dask_polars.yaml``."""
+    return yaml.safe_load(Path(__file__).with_name("dask_polars.yaml").read_text())
+
+
 def load_defaults() -> None:
     """Make the defaults of ``dask_polars.yaml`` known to ``dask.config``."""
-    path = Path(__file__).with_name("dask_polars.yaml")
-    defaults = yaml.safe_load(path.read_text())
-    dask.config.update_defaults(defaults)
+    dask.config.update_defaults(defaults())
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,10 @@ class Options:
         found = {}
         for item in fields(cls):
             given = overrides.get(item.name)
-            key = f"{NAMESPACE}.{item.name.replace('_', '-')}"
-            found[item.name] = dask.config.get(key, None) if given is None else given
+            name = item.name.replace("_", "-")
+            # `dask.config.set` as a context forgets, on leaving, defaults that became known in it.
+            default = defaults()[NAMESPACE][name]
+            found[item.name] = dask.config.get(f"{NAMESPACE}.{name}", default) if given is None else given
         return cls(**found)._checked()
 
     def _checked(self) -> Options:

@@ -56,10 +56,10 @@ def choose_target(client: Any = None, scheduler: Any = None) -> Target:
     found = getattr(get, "__self__", None)
     if found is not None and hasattr(found, "scheduler_info"):
         from dask_polars.versions import check_cluster
-        from dask_polars.workers import ensure_worker_threads
+        from dask_polars.workers import prepare_workers
 
         check_cluster(found)
-        ensure_worker_threads(found)
+        prepare_workers(found)
         return Target(get, found)
     return Target(get)
 

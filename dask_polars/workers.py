@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dask.config
+from dask.system import CPU_COUNT
 from distributed import Nanny, Worker, WorkerPlugin
 
 from dask_polars import backend
@@ -107,7 +108,7 @@ def dask_setup(server: Any) -> None:
 def _limit_threads(nanny: Nanny) -> None:
     if VARIABLE in nanny.env or _set_by_user():
         return
-    value = str(nanny.nthreads)
+    value = str(min(nanny.nthreads, CPU_COUNT))
     # `pre_spawn_env` is in place before the process starts, but is shared by the nannies of a process;
     # `env` is the worker's own, and comes too late if the user's main module imports polars.
     nanny.pre_spawn_env[VARIABLE] = value
@@ -241,11 +242,11 @@ def describe_threads(reports: Iterable[Report]) -> str | None:
             crowded[host] = (total, cores, len(processes), max(r["nthreads"] for r in processes.values()))
     if not crowded:
         return None
-    host, (total, cores, processes, nthreads) = max(crowded.items(), key=lambda item: item[1][0] / item[1][1])
+    worst, (threads, cores, count, nthreads) = max(crowded.items(), key=lambda item: item[1][0] / item[1][1])
     others = f" (and {len(crowded) - 1} more machines like it)" if len(crowded) > 1 else ""
-    share = max(1, min(nthreads, cores // processes))
+    share = max(1, min(nthreads, cores // count))
     return (
-        f"{host}{others} has {cores} cores, but its {processes} worker processes have {total} Polars threads, which slows all "
+        f"{worst}{others} has {cores} cores, but its {count} worker processes have {threads} Polars threads, which slows all "
         f"of them down. Set the environment variable {VARIABLE}={share} where the workers are started (before `dask worker`). "
         "A LocalCluster that is created after `import dask_polars` does this by itself."
     )

@@ -23,6 +23,9 @@ import polars.selectors as cs
 Order = Literal["promised", "exact", "any", "shape"]
 FrontDoor = Literal["collection", "engine", "scan"]
 
+# A panic of Polars is not an `Exception`.
+RAISED = (Exception, pl.exceptions.PanicException)
+
 REL_TOL = {pl.Float64: 1e-9, pl.Float32: 1e-5, pl.Float16: 1e-2}
 ABS_TOL = {pl.Float64: 1e-9, pl.Float32: 1e-5, pl.Float16: 1e-2}
 
@@ -133,11 +136,11 @@ def attempt(query: Query, tables: Tables, collect: Callable[[Any], pl.DataFrame]
     """Run a query; errors are answers too. A query may call `collect_schema`, as a user may."""
     try:
         lazy = query(tables)
-    except Exception as error:
+    except RAISED as error:
         return Outcome(error=error, moment="building")
     try:
         return Outcome(frame=collect(lazy))
-    except Exception as error:
+    except RAISED as error:
         return Outcome(error=error, moment="collecting")
 
 
@@ -163,7 +166,7 @@ def explain(query: Query, tables: Tables) -> str:
     """The plan of a query, or why there is none: only read when a comparison fails."""
     try:
         return str(query(tables).explain())
-    except Exception as error:
+    except RAISED as error:
         return f"<no plan: {type(error).__name__}: {error}>"
 
 

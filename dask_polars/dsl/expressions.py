@@ -39,6 +39,9 @@ _INPUT_FIELDS: dict[str, tuple[str, ...]] = {
 }
 _LEAVES = ("Column", "Literal", "Selector", "Field", "DataTypeFunction")
 
+# Functions that are only there until Polars knows the fields of a struct: each becomes a column.
+_EXPANDING = ("MultipleFields", "SelectFields", "Unnest")
+
 # Functions whose inputs a selector is spread into, so that `struct(cs.all())` is one struct and not many.
 _SPREADING = (
     "AsStruct",
@@ -175,6 +178,14 @@ def output_name(tree: Expression) -> str:
     return to_expr(tree).meta.output_name()
 
 
+def named_like(tree: Expression, original: Expression) -> Expression:
+    """Give an expression the name of the one that it stands for: that of a field of a struct, for one."""
+    if kind_of(original) == "Literal":
+        return tree
+    name = output_name(original)
+    return tree if output_name(tree) == name else alias(tree, name)
+
+
 # ---------------------------------------------------------------- what an expression is, row by row
 
 
@@ -261,6 +272,8 @@ def _operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
         return all(shape(item) in (Shape.ROW, Shape.LITERAL) for item in tree["StructEval"]["evaluation"]), False, True
     if kind in ("Over", "Field"):
         return False, False, True
+    if function_name(tree) in _EXPANDING:
+        return True, False, True
     return _asked_traits(msgpack.packb(_over_plain_columns(tree)))
 
 
@@ -373,6 +386,7 @@ __all__ = [
     "function_name",
     "kind_of",
     "map_children",
+    "named_like",
     "output_name",
     "shape",
     "to_expr",

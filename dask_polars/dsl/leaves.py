@@ -12,6 +12,7 @@ A *source* is a leaf that already comes in partitions: frames in memory, persist
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import pickle
@@ -25,7 +26,7 @@ import polars as pl
 from polars.lazyframe.resolver import FilterExpr, LazyFrameResolver
 
 from dask_polars.dsl.codec import decode, decode_expr
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import Node, transform
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -234,15 +235,64 @@ SOURCE = "Source"  # the kind of node that a leaf over a source decodes to
 
 def decode_with_sources(lf: pl.LazyFrame) -> Node:
     """Take a plan apart; its sources of ours become nodes of kind ``"Source"``."""
-    from dask_polars.dsl.nodes import transform
-
     known: dict[str, Source] = {}
     token = _PLANNING.set(known)
     try:
         root = decode(lf)
-        return transform(root, lambda node: _source_node(node) or node) if known else root
+        return transform(root, lambda node: _source_node(node) or node)
     finally:
         _PLANNING.reset(token)
+
+
+class PipeFunction:
+    """
+    The function of a ``pipe_with_schema``.
+
+    Parameters
+    ----------
+    function
+        What Polars pickled: it takes a list of plans and a list of schemas, and gives a plan.
+    token
+        A hash of the pickle.
+    """
+
+    def __init__(self, function: Any, token: str) -> None:
+        self.function, self.token = function, token
+        self._resolved: Node | None = None
+
+    def resolve(self, node: Node, schemas: Sequence[SchemaDict]) -> Node:
+        """Call the function; what it gives stands in place of the node."""
+        if self._resolved is None:
+            places = {place.token: place for place in map(_Place, node.inputs, schemas)}
+            frames = [source_lazyframe(place) for place in places.values()]
+            result = self.function(([lf._ldf for lf in frames], [pl.Schema(schema) for schema in schemas]))
+            root = decode_with_sources(pl.LazyFrame._from_pyldf(result))
+            self._resolved = transform(root, lambda item: _fill(item, places))
+        return self._resolved
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Stands for a part of a plan in the frame that a function of a ``pipe_with_schema`` is given."""
+
+    node: Node
+    schema: SchemaDict
+
+    @property
+    def token(self) -> str:
+        return f"place-{self.node.digest}"
+
+    def lazy(self) -> pl.LazyFrame:
+        return pl.LazyFrame(schema=self.schema)
+
+
+def _fill(node: Node, places: Mapping[str, _Place]) -> Node:
+    if node.kind == SOURCE and node.fields["source"].token in places:
+        return places[node.fields["source"].token].node
+    return node
+
+
+PIPE = "Pipe"  # the kind of node that a pipe_with_schema decodes to, its function at hand
 
 
 def _source_node(node: Node) -> Node | None:
@@ -250,11 +300,10 @@ def _source_node(node: Node) -> Node | None:
         return None
     # Three bytes (how it was pickled, two of the version of Python) stand before the pickle.
     payload = bytes(node.fields["callback"][3:])
-    if b"find_source_leaf" not in payload:
-        return None
+    function = pickle.loads(payload)
     # Polars wraps the callable in a function of its own.
-    cells = getattr(pickle.loads(payload), "__closure__", None) or ()
-    for leaf in (cell.cell_contents for cell in cells):
-        if isinstance(leaf, SourceLeaf):
-            return Node(SOURCE, {"source": leaf.source})
-    return None
+    for cell in getattr(function, "__closure__", None) or ():
+        if isinstance(cell.cell_contents, SourceLeaf):
+            return Node(SOURCE, {"source": cell.cell_contents.source})
+    token = hashlib.sha1(payload, usedforsecurity=False).hexdigest()
+    return Node(PIPE, {"function": PipeFunction(function, token)}, node.inputs)

@@ -268,6 +268,9 @@ def _footer(path: str, stamp: int) -> Footer:
                 metadata = pq.read_metadata(file)
         else:
             metadata = pq.read_metadata(path)
+    except pa.ArrowNotImplementedError:
+        # Types that pyarrow does not know, as Int128: Polars counts the rows.
+        return Footer((pl.scan_parquet(path).select(pl.len()).collect(engine="in-memory").item(),), {}, {}, {})
     except (pa.ArrowInvalid, OSError) as error:
         error.add_note(f"while reading the footer of {path}")
         raise

@@ -25,7 +25,7 @@ from dask_polars.dsl.expressions import (
     function_name,
     kind_of,
     map_children,
-    output_name,
+    named_like,
     shape,
     to_expr,
 )
@@ -82,8 +82,7 @@ class Decomposition:
             final = self.final(tree)
             if final is None:
                 return None
-            name = output_name(tree)
-            out.append(final if output_name(final) == name else alias(final, name))
+            out.append(named_like(final, tree))
         return out
 
     def final(self, tree: Expression) -> Expression | None:
@@ -104,7 +103,7 @@ class Decomposition:
             nonlocal missing
             final = self.final(child)
             missing = missing or final is None
-            return child if final is None else final
+            return child if final is None else named_like(final, child)
 
         rebuilt = map_children(tree, below)
         if missing or rebuilt is None:
@@ -225,6 +224,9 @@ class Decomposition:
 
         return self.add(tree, combine)
 
+    def _has_nulls(self, tree: Expression, value: Expression) -> Expression | None:
+        return decode_expr(self.add_expr(to_expr(tree), lambda part: part.any()))
+
     def _n_unique(self, tree: Expression, value: Expression) -> Expression | None:
         """Of all rows: the different values of each part travel. Of groups: rows are shuffled by key instead."""
         if not self.whole or self.dtype_of(value).is_nested():
@@ -248,4 +250,5 @@ _HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expres
     "First": Decomposition._first_or_last,
     "Last": Decomposition._first_or_last,
     "NUnique": Decomposition._n_unique,
+    "HasNulls": Decomposition._has_nulls,
 }

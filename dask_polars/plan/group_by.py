@@ -40,7 +40,7 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
             return gather_and_run(planner, region, operation, "windows may reach over partitions")
     if options["slice"] is not None:
         return gather_and_run(planner, region, "group_by", "a slice of the groups")
-    if not all(shape(key) is Shape.ROW for key in core.fields["keys"]):
+    if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
         return gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
     if core.fields["apply"] is None:
         taken = Decomposition(_dtypes_over(planner, core), whole=False)

@@ -32,6 +32,13 @@ from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
 # broadcast side that match nothing do not appear, or would appear once for each partition.
 _BROADCAST_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
 _BROADCAST_LEFT = ("Inner", "Right", "Cross")
+# Orders that every row of a join has a place in.
+_ORDERED = {
+    "Left": ("Inner", "Left", "Semi", "Anti"),
+    "LeftRight": ("Inner", "Left", "Semi", "Anti"),
+    "Right": ("Inner", "Right"),
+    "RightLeft": ("Inner", "Right"),
+}
 # A check that keys are unique needs all rows of a key of that side in one place.
 _CHECKS_LEFT = ("OneToMany", "OneToOne")
 _CHECKS_RIGHT = ("ManyToOne", "OneToOne")
@@ -81,8 +88,8 @@ def lower_join(planner: Planner, region: Region) -> Stage:
         return _broadcast_right(planner, region, sides)
     if broadcast == "left":
         return _broadcast_left(planner, region, sides)
-    if arguments["maintain_order"] != "None" and arguments["how"] == "Full":
-        return gather_and_run(planner, region, "join", "a full join in the order of a side")
+    if arguments["maintain_order"] != "None" and arguments["how"] not in _ORDERED[arguments["maintain_order"]]:
+        return gather_and_run(planner, region, "join", "the order of a side that not all rows of the join come from")
     return _shuffle_both(planner, region, sides)
 
 

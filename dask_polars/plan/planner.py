@@ -17,7 +17,7 @@ import polars as pl
 from dask_polars.config import Options
 from dask_polars.dsl.codec import decode, encode, to_lazyframe
 from dask_polars.dsl.expressions import column
-from dask_polars.dsl.leaves import SOURCE, Demand, probes, slot
+from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, probes, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
@@ -98,6 +98,8 @@ class Planner:
     def _resolve_schema(self, node: Node) -> SchemaDict:
         if node.kind == SOURCE:
             return dict(node.fields["source"].schema)
+        if node.kind == PIPE:
+            return self.schema(simplify(node, self.schema))
         if node.kind == WITH_SCALARS:
             rows, scalars = node.inputs
             return {**self.schema(rows), **self.schema(scalars)}

@@ -12,10 +12,10 @@ Aggregations inside other expressions become values that are put beside every ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, map_children, output_name, shape
+from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, map_children, named_like, shape
 from dask_polars.dsl.leaves import Demand
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
@@ -41,7 +41,8 @@ def lower_select(planner: Planner, region: Region) -> Stage:
         root = region.build([leaf])
         return planner.fragment("literal", lambda _: root, [], [], size=Size.guess(1, planner.schema(root), exact=True))
     if shapes <= {Shape.LITERAL, Shape.SCALAR} and not region.core.fields["options"]["maintain_dataframe_height"]:
-        return _lower_aggregation(planner, Region(region.chain, region.core.with_fields(expr=trees)))
+        core = region.core.with_fields(expr=trees)
+        return _lower_nested(planner, region, core) or _lower_aggregation(planner, Region(region.chain, core))
     return _lower_with_scalars(planner, region, "expr", trees)
 
 
@@ -75,6 +76,17 @@ def _expanded(planner: Planner, node: Node, trees: Sequence[Expression]) -> list
 
 
 # ---------------------------------------------------------------- aggregations of all rows
+
+
+def _lower_nested(planner: Planner, region: Region, core: Node) -> Stage | None:
+    """Lower aggregations of what is computed with other aggregations: these come first."""
+    extraction = _Extraction()
+    trees = [extraction.rewrite_inside(tree) for tree in core.fields["expr"]]
+    if not extraction.scalars:
+        return None
+    scalars = select_node(None, list(extraction.scalars.values()), core.input)
+    beside = Node(WITH_SCALARS, {}, (core.input, scalars))
+    return planner.lower(region.over(core.with_inputs((beside,)).with_fields(expr=trees)))
 
 
 def _lower_aggregation(planner: Planner, region: Region) -> Stage:
@@ -137,12 +149,17 @@ class _Extraction:
             if key not in self.scalars:
                 self.scalars[key] = alias(tree, f"{SCALAR}{len(self.scalars)}")
             return column(self.scalars[key]["Alias"][1])
-        return tree if shape(tree) is not Shape.MIXED else map_children(tree, self.rewrite) or tree
+        return tree if shape(tree) is not Shape.MIXED else self._below(tree, self.rewrite)
 
     def rewrite_named(self, tree: Expression) -> Expression:
-        name = output_name(tree)
-        changed = self.rewrite(tree)
-        return changed if output_name(changed) == name else alias(changed, name)
+        return named_like(self.rewrite(tree), tree)
+
+    def rewrite_inside(self, tree: Expression) -> Expression:
+        """Take out only what is aggregated inside of other aggregations, as in ``(a - a.mean()).abs().sum()``."""
+        return self.rewrite(tree) if shape(tree) is Shape.MIXED else self._below(tree, self.rewrite_inside)
+
+    def _below(self, tree: Expression, rewrite: Callable[[Expression], Expression]) -> Expression:
+        return map_children(tree, lambda child: named_like(rewrite(child), child)) or tree
 
 
 def _lower_with_scalars(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import polars as pl
 import pytest
 from dask._task_spec import Task
@@ -32,7 +33,9 @@ NPARTITIONS = 6
 def killable() -> Iterator[Client]:
     """Two workers with nannies, which start a new worker for each killed one."""
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
+        # Within this time of a kill, a cluster gives up a nanny whose worker is down: also for the next kill.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
