@@ -120,7 +120,9 @@ EXPRESSIONS = [
     case("str_replace", lambda t: t.a.select(c("s").str.replace_all("p", "_"), z=c("s").str.slice(1, 2))),
     case("str_split", lambda t: t.a.select("id", c("s").str.split("p"))),
     case("str_starts_with", lambda t: t.a.select(c("s").str.starts_with("a") | c("s").str.ends_with("1"))),
-    case("str_to_date", lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date())),
+    # Without a format, it is guessed from the first values of what is read: another partition, another guess.
+    case("str_to_date", lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date()), local=True),
+    case("str_to_date_format", lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date("%Y-%m-%d"))),
     case("str_to_integer", lambda t: t.a.select(c("s").str.to_integer(strict=False))),
     case("dt_functions", lambda t: t.a.select(c("dt").dt.year(), m=c("d").dt.month(), h=c("tm").dt.hour())),
     case("dt_truncate", lambda t: t.a.select(c("dt").dt.truncate("1d"), o=c("d").dt.offset_by("1mo"))),

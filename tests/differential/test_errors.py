@@ -172,13 +172,6 @@ def frame() -> Any:
     return dp.from_polars(data_set("small")["a"], npartitions=3)
 
 
-@pytest.fixture
-def other() -> Any:
-    import dask_polars as dp
-
-    return dp.from_polars(data_set("small")["b"], npartitions=2)
-
-
 @pytest.mark.parametrize("name", SCHEMA)
 def test_collect_schema_raises_too(name: str) -> None:
     """What `collect_schema` refuses in Polars it refuses here, with the same words."""
@@ -238,44 +231,44 @@ def raised_by(run: Callable[[], Any]) -> BaseException:
 # Fallback
 
 
-def not_distributed(frame: Any, other: Any) -> dict[str, Any]:
-    return {
-        "join_asof": frame.sort("id").join_asof(other.sort("bid"), left_on="id", right_on="bid"),
-        "map_batches": frame.select("id").map_batches(lambda df: df.reverse()),
-    }
+# A function of the user that sees all rows at once: there is no way to run it in parts.
+NOT_DISTRIBUTED: dict[str, Callable[[Any], Any]] = {
+    "frame": lambda lf: lf.select("id").map_batches(lambda df: df.reverse()),
+    "expression": lambda lf: lf.select(c("y").map_batches(lambda s: s - s.min(), return_dtype=pl.Float64)),
+}
 
 
-@pytest.mark.parametrize("name", ["join_asof", "map_batches"])
-def test_fallback_raise(name: str, frame: Any, other: Any) -> None:
+@pytest.mark.parametrize("name", NOT_DISTRIBUTED)
+def test_fallback_raise(name: str, frame: Any) -> None:
     """The error names the operation and the reason."""
     import dask
 
     from dask_polars import FallbackError
 
-    query = not_distributed(frame, other)[name]
+    query = NOT_DISTRIBUTED[name](frame)
     with dask.config.set({"dask-polars.fallback": "raise"}), pytest.raises(FallbackError) as caught:
         query.collect(scheduler="sync")
     assert len(str(caught.value).split()) > 4, "an operation and a reason are more than four words"
 
 
-@pytest.mark.parametrize("name", ["join_asof", "map_batches"])
-def test_fallback_warn(name: str, frame: Any, other: Any) -> None:
+@pytest.mark.parametrize("name", NOT_DISTRIBUTED)
+def test_fallback_warn(name: str, frame: Any) -> None:
     import dask
 
     from dask_polars import FallbackWarning
 
-    query = not_distributed(frame, other)[name]
+    query = NOT_DISTRIBUTED[name](frame)
     with dask.config.set({"dask-polars.fallback": "warn"}), pytest.warns(FallbackWarning):
         query.collect(scheduler="sync")
 
 
-@pytest.mark.parametrize("name", ["join_asof", "map_batches"])
-def test_fallback_silent(name: str, frame: Any, other: Any) -> None:
+@pytest.mark.parametrize("name", NOT_DISTRIBUTED)
+def test_fallback_silent(name: str, frame: Any) -> None:
     import dask
 
     from dask_polars import FallbackWarning
 
-    query = not_distributed(frame, other)[name]
+    query = NOT_DISTRIBUTED[name](frame)
     with dask.config.set({"dask-polars.fallback": "silent"}), warnings.catch_warnings():
         warnings.simplefilter("error", FallbackWarning)
         query.collect(scheduler="sync")
