@@ -263,9 +263,7 @@ class LazyFrame(DaskMethodsMixin):
         derive = MapPartitions(call, columns, tokenize(function, args, kwargs))
         return self._derived(derive, columns, ("map_partitions", derive.token, tuple(map(str, columns))))
 
-    def repartition(
-        self, *, npartitions: int | None = None, partition_size: int | str | None = None
-    ) -> LazyFrame:
+    def repartition(self, *, npartitions: int | None = None, partition_size: int | str | None = None) -> LazyFrame:
         """
         Put the same rows, in the same order, into another number of partitions.
 

@@ -186,9 +186,7 @@ class DaskEngine(Engine):
         target = self._target()
         if target.get is None:
             return iter(
-                lf.collect_batches(
-                    engine=LOCAL_ENGINE, maintain_order=maintain_order, chunk_size=chunk_size, lazy=lazy
-                )
+                lf.collect_batches(engine=LOCAL_ENGINE, maintain_order=maintain_order, chunk_size=chunk_size, lazy=lazy)
             )
         batches = _batches(lf, target, self._options(), chunk_size)
         return batches if lazy else _started(batches)

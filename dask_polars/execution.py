@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from dask.base import get_scheduler
@@ -14,7 +14,7 @@ from dask_polars.graph.expr import PartsExpr
 from dask_polars.plan import Plan, plan_queries
 
 # Polars' own default; named, since "auto" may be configured to be this package's engine.
-LOCAL_ENGINE = "streaming"
+LOCAL_ENGINE: Final = "streaming"
 
 
 @dataclass(frozen=True)

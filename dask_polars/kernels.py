@@ -14,9 +14,7 @@ def add_position(rows: pl.LazyFrame, index: int, name: str, bits: int) -> pl.Laz
     return rows.with_columns(place.alias(name))
 
 
-def add_row_index(
-    rows: pl.LazyFrame, before: pl.LazyFrame, index: int, name: str, offset: int
-) -> pl.LazyFrame:
+def add_row_index(rows: pl.LazyFrame, before: pl.LazyFrame, index: int, name: str, offset: int) -> pl.LazyFrame:
     """Number the rows of a partition, from the number of rows that are before it."""
     start = before.select("before").collect(engine="in-memory").item(index, 0)
     return rows.with_row_index(name, offset=offset + start)

@@ -149,9 +149,7 @@ def collector(run: Run) -> Callable[[Any], pl.DataFrame]:
     import dask_polars as dp
 
     if run.front_door == "engine":
-        engine = dp.DaskEngine(
-            run.client, fallback=run.fallback, max_rows_per_partition=run.max_rows_per_partition
-        )
+        engine = dp.DaskEngine(run.client, fallback=run.fallback, max_rows_per_partition=run.max_rows_per_partition)
         return lambda lazy: lazy.collect(engine=engine)
     if run.client is None:
         return lambda lazy: lazy.collect(scheduler="sync")

@@ -135,7 +135,11 @@ def predicates(draw: DrawFn, state: State) -> tuple[str, pl.Expr] | None:
         return f"{column} > {limit}", column > limit
     if kind == "mean":
         return f"{column} >= {column}.max()", column >= column.max()
-    return (f"{column}.is_null()", column.is_null()) if kind == "null" else (f"{column}.is_not_null()", column.is_not_null())
+    return (
+        (f"{column}.is_null()", column.is_null())
+        if kind == "null"
+        else (f"{column}.is_not_null()", column.is_not_null())
+    )
 
 
 @st.composite

@@ -312,7 +312,9 @@ def _udf_traits(payload: bytes) -> tuple[bool, bool, bool]:
 # ---------------------------------------------------------------- selectors
 
 
-def expand(trees: Sequence[Expression], schema: Mapping[str, pl.DataType], keys: Sequence[str] = ()) -> list[Expression]:
+def expand(
+    trees: Sequence[Expression], schema: Mapping[str, pl.DataType], keys: Sequence[str] = ()
+) -> list[Expression]:
     """
     Replace selectors by the columns that they select, as Polars does.
 

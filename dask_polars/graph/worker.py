@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 import polars as pl
@@ -19,7 +19,7 @@ from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
 
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
-ENGINE = "streaming"
+ENGINE: Final = "streaming"
 
 Frame = pl.DataFrame | pl.LazyFrame
 

@@ -107,7 +107,11 @@ def _whole_scan(scan: Node, kind: str) -> FileSet | None:
 def _expand(paths: Sequence[str], *, glob: bool, hidden: Any) -> list[tuple[str, int]] | None:
     out: list[tuple[str, int]] = []
     for path in paths:
-        found = _expand_remote(path, glob) if "://" in path and not path.startswith("file://") else _expand_local(path, glob)
+        found = (
+            _expand_remote(path, glob)
+            if "://" in path and not path.startswith("file://")
+            else _expand_local(path, glob)
+        )
         if found is None:
             return None
         out.extend(found)
@@ -157,7 +161,7 @@ def _parquet(scan: Node, given: Sequence[str], paths: tuple[str, ...], sizes: tu
 
     def rows_of_one(path: str) -> list[int]:
         (footer,) = _footers([path], [sizes[paths.index(path)]])
-        return [rows for rows in footer.row_groups]
+        return list(footer.row_groups)
 
     return FileSet(
         format="parquet",

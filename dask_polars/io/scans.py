@@ -14,7 +14,7 @@ from dask_polars.io.sources import FrameSource, Repartition
 
 
 @functools.wraps(pl.scan_parquet)
-def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:  # noqa: D103  (the docstring is that of Polars)
+def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_parquet(*args, **kwargs))
 
 

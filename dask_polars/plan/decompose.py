@@ -95,7 +95,8 @@ class Decomposition:
             return tree
         below_shapes = {shape(child) for child in children(tree) or ()}
         if found is not Shape.SCALAR or not below_shapes or not below_shapes <= {Shape.SCALAR, Shape.LITERAL}:
-            return self._refuse(tree)
+            self._refuse(tree)
+            return None
         # A computation on top of aggregations: do it in the end.
         missing = False
 
@@ -107,7 +108,8 @@ class Decomposition:
 
         rebuilt = map_children(tree, below)
         if missing or rebuilt is None:
-            return self._refuse(tree)
+            self._refuse(tree)
+            return None
         return rebuilt
 
     def _refuse(self, tree: Expression) -> None:
@@ -169,23 +171,27 @@ class Decomposition:
 
     def _sum(self, tree: Expression, value: Expression) -> Expression | None:
         dtype = self.dtype_of(value)
-        if not (dtype.is_numeric() or dtype.base_type() in (pl.Boolean, pl.Duration)):
+        if not (dtype.is_numeric() or dtype.base_type() in (pl.Boolean, pl.Duration, pl.Null)):
             return None
         return self._self_combining(tree)
 
     def _mean(self, tree: Expression, value: Expression) -> Expression | None:
         dtype = self.dtype_of(value)
-        if not (dtype.is_numeric() or dtype == pl.Boolean):
-            return None  # the rounding of dates is Polars' own
-        expr = to_expr(value)
+        if not (dtype.is_numeric() or dtype.is_temporal() or dtype.base_type() in (pl.Boolean, pl.Null)):
+            return None
+        expr = to_expr(value).to_physical() if dtype.is_temporal() else to_expr(value)
         total = self.add_expr(expr.cast(pl.Float64).sum(), lambda part: part.sum())
         count = self.add_expr(expr.count(), lambda part: part.sum())
-        out = pl.when(count > 0).then(total / count)
+        out: pl.Expr = pl.when(count > 0).then(total / count)
+        if dtype.is_temporal():
+            # As Polars does it: the mean of the numbers behind, cut to a whole one. Dates have a mean in microseconds.
+            numbers = out * 86_400_000_000 if dtype == pl.Date else out
+            return decode_expr(numbers.cast(pl.Int64).cast(self.dtype_of(tree)))
         return decode_expr(out.cast(pl.Float32) if dtype == pl.Float32 else out)
 
     def _variance(self, tree: Expression, value: Expression) -> Expression | None:
         dtype = self.dtype_of(value)
-        if not (dtype.is_integer() or dtype.is_float() or dtype == pl.Boolean):
+        if not (dtype.is_integer() or dtype.is_float() or dtype.base_type() in (pl.Boolean, pl.Null)):
             return None
         name, arguments = aggregation_of(tree) or ("", [])
         ddof = arguments[1]
@@ -193,7 +199,7 @@ class Decomposition:
         count = self.add_expr(values.count(), lambda part: part.sum())
         mean = self._merged_mean(values, count)
         squares = self._merged_squares(values, count, mean)
-        out = pl.when(count > ddof).then(squares / (count.cast(pl.Float64) - ddof))
+        out: pl.Expr = pl.when(count > ddof).then(squares / (count.cast(pl.Float64) - ddof))
         out = out.sqrt() if name == "Std" else out
         return decode_expr(out.cast(pl.Float32) if dtype == pl.Float32 else out)
 
@@ -224,15 +230,24 @@ class Decomposition:
 
         return self.add(tree, combine)
 
+    def _implode(self, tree: Expression, value: Expression) -> Expression | None:
+        """Of all rows: the lists of the parts, one behind the other. Of groups: rows are shuffled by key instead."""
+        if not self.whole:
+            return None
+        parts = self.add_expr(to_expr(tree), lambda part: part.explode(empty_as_null=False).implode())
+        return decode_expr(parts)
+
     def _has_nulls(self, tree: Expression, value: Expression) -> Expression | None:
         return decode_expr(self.add_expr(to_expr(tree), lambda part: part.any()))
 
     def _n_unique(self, tree: Expression, value: Expression) -> Expression | None:
         """Of all rows: the different values of each part travel. Of groups: rows are shuffled by key instead."""
-        if not self.whole or self.dtype_of(value).is_nested():
+        if not self.whole:
             return None
         values = to_expr(value)
-        parts = self.add_expr(values.unique().implode(), lambda part: part.explode(empty_as_null=False).unique().implode())
+        parts = self.add_expr(
+            values.unique().implode(), lambda part: part.explode(empty_as_null=False).unique().implode()
+        )
         return decode_expr(parts.list.len())
 
 
@@ -251,4 +266,5 @@ _HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expres
     "Last": Decomposition._first_or_last,
     "NUnique": Decomposition._n_unique,
     "HasNulls": Decomposition._has_nulls,
+    "Implode": Decomposition._implode,
 }

@@ -61,7 +61,9 @@ def operation_of(region: Region) -> str:
     node = region.core
     names = {"HStack": "with_columns", "GroupBy": "group_by", "HConcat": "concat(how='horizontal')"}
     if node.kind == "MapFunction":
-        return f"map_batches ({function_of(node)})" if function_of(node) == "OpaquePython" else function_of(node).lower()
+        return (
+            f"map_batches ({function_of(node)})" if function_of(node) == "OpaquePython" else function_of(node).lower()
+        )
     if node.kind == "Sink":
         return "sink"
     return names.get(node.kind, node.kind.lower())

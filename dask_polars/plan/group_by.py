@@ -194,7 +194,7 @@ def _whole_groups_in_order(planner: Planner, region: Region, rows: Stage, output
     shuffled = hash_shuffle(planner, "groupby-shuffle", with_position(rows), core.fields["keys"], outputs)
     first = {"Agg": {"First": column(POSITION)}}
     node = core.with_fields(aggs=[*core.fields["aggs"], first])
-    schema = {**planner.schema(core.input), **{POSITION: shuffled.schema[POSITION]}}
+    schema = {**planner.schema(core.input), POSITION: shuffled.schema[POSITION]}
     out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core))
     groups = planner.fragment("groupby", node.with_inputs, [shuffled], [schema], size=out)
     return restore_order(planner, "groupby-order", groups, rows.npartitions, region, planner.schema(core))

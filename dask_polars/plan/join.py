@@ -32,12 +32,13 @@ from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
 # broadcast side that match nothing do not appear, or would appear once for each partition.
 _BROADCAST_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
 _BROADCAST_LEFT = ("Inner", "Right", "Cross")
-# Orders that every row of a join has a place in.
-_ORDERED = {
-    "Left": ("Inner", "Left", "Semi", "Anti"),
-    "LeftRight": ("Inner", "Left", "Semi", "Anti"),
-    "Right": ("Inner", "Right"),
-    "RightLeft": ("Inner", "Right"),
+# The sides whose order is to be kept, the one that counts first at the front.
+_ORDERS: Mapping[str, tuple[str, ...]] = {
+    "None": (),
+    "Left": ("left",),
+    "LeftRight": ("left", "right"),
+    "Right": ("right",),
+    "RightLeft": ("right", "left"),
 }
 # A check that keys are unique needs all rows of a key of that side in one place.
 _CHECKS_LEFT = ("OneToMany", "OneToOne")
@@ -72,7 +73,6 @@ class Sides:
 def lower_join(planner: Planner, region: Region) -> Stage:
     """Lower a join."""
     core = region.core
-    arguments = core.fields["options"]["args"]
     reason = _not_distributed(core)
     if reason is not None:
         return gather_and_run(planner, region, "join", reason)
@@ -88,8 +88,6 @@ def lower_join(planner: Planner, region: Region) -> Stage:
         return _broadcast_right(planner, region, sides)
     if broadcast == "left":
         return _broadcast_left(planner, region, sides)
-    if arguments["maintain_order"] != "None" and arguments["how"] not in _ORDERED[arguments["maintain_order"]]:
-        return gather_and_run(planner, region, "join", "the order of a side that not all rows of the join come from")
     return _shuffle_both(planner, region, sides)
 
 
@@ -197,17 +195,18 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides) -> Stage:
     else:
         numbers, npartitions = placed
     left, right = sides.left, sides.right
-    ordered_by = {"Left": "left", "LeftRight": "left", "Right": "right", "RightLeft": "right"}.get(sides.order)
-    if ordered_by == "left":
-        left = with_position(left)
-    elif ordered_by == "right":
-        right = with_position(right)
+    # Of a semi or anti join there are no right rows.
+    ordered_by = [side for side in _ORDERS[sides.order] if side == "left" or sides.how not in ("Semi", "Anti")]
+    if "left" in ordered_by:
+        left = with_position(left, f"{POSITION}_left")
+    if "right" in ordered_by:
+        right = with_position(right, f"{POSITION}_right")
     chosen = tuple(dtypes[index] for index in numbers)
     left_keys, right_keys = ([on[i] for i in numbers] for on in (sides.left_on, sides.right_on))
     left = hash_shuffle(planner, "join-shuffle-left", left, left_keys, npartitions, chosen)
     right = hash_shuffle(planner, "join-shuffle-right", right, right_keys, npartitions, chosen)
     changed = Sides(sides.node, left, right, sides.left_on, sides.right_on, sides.schemas)
-    if ordered_by is not None:
+    if ordered_by:
         return _join_in_order(planner, region, changed, ordered_by, sides)
     return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, _placement_after(sides.how, left, right))
 
@@ -227,14 +226,17 @@ def _placement_after(how: str, left: Stage, right: Stage) -> Placement | None:
     return None
 
 
-def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: str, before: Sides) -> Stage:
+def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: Sequence[str], before: Sides) -> Stage:
+    """Join rows with their positions; what comes from no row of the first side comes last."""
     core = sides.node
+    positions = [f"{POSITION}_{side}" for side in ordered_by]
     schemas = [dict(schema) for schema in sides.schemas]
-    side = 0 if ordered_by == "left" else 1
-    schemas[side][POSITION] = pl.UInt64()
+    for side, position in zip(ordered_by, positions, strict=True):
+        schemas[0 if side == "left" else 1][position] = pl.UInt64()
     joined = planner.fragment("join", core.with_inputs, [sides.left, sides.right], schemas, size=_rows_after(sides))
-    source = before.left if ordered_by == "left" else before.right
-    return restore_order(planner, "join-order", joined, source.npartitions, region, planner.schema(core))
+    source = before.left if ordered_by[0] == "left" else before.right
+    leaf_schema = planner.schema(core)
+    return restore_order(planner, "join-order", joined, source.npartitions, region, leaf_schema, positions)
 
 
 # ---------------------------------------------------------------- the join itself

@@ -80,13 +80,11 @@ def _expanded(planner: Planner, node: Node, trees: Sequence[Expression]) -> list
 
 def _lower_nested(planner: Planner, region: Region, core: Node) -> Stage | None:
     """Lower aggregations of what is computed with other aggregations: these come first."""
-    extraction = _Extraction()
+    extraction = Extraction()
     trees = [extraction.rewrite_inside(tree) for tree in core.fields["expr"]]
     if not extraction.scalars:
         return None
-    scalars = select_node(None, list(extraction.scalars.values()), core.input)
-    beside = Node(WITH_SCALARS, {}, (core.input, scalars))
-    return planner.lower(region.over(core.with_inputs((beside,)).with_fields(expr=trees)))
+    return planner.lower(region.over(core.with_inputs((extraction.beside(core.input),)).with_fields(expr=trees)))
 
 
 def _lower_aggregation(planner: Planner, region: Region) -> Stage:
@@ -101,9 +99,7 @@ def _lower_aggregation(planner: Planner, region: Region) -> Stage:
     (source,) = planner.push_down(partial.with_inputs, [core.input])
     rows = planner.lower(source)
     one_row_each = Size.guess(rows.npartitions, planner.schema(partial), exact=True)
-    parts = planner.fragment(
-        "aggregate-partial", partial.with_inputs, [rows], [schema], size=one_row_each
-    )
+    parts = planner.fragment("aggregate-partial", partial.with_inputs, [rows], [schema], size=one_row_each)
     combines = [item.combine for item in partials]
     combined = planner.tree("aggregate-combine", parts, lambda leaf: select_node(None, combines, leaf))
 
@@ -137,11 +133,15 @@ def cast(tree: Expression, dtype: Any) -> Expression:
 # ---------------------------------------------------------------- aggregations inside of expressions
 
 
-class _Extraction:
+class Extraction:
     """Takes the aggregations out of expressions."""
 
     def __init__(self) -> None:
         self.scalars: dict[str, Expression] = {}
+
+    def beside(self, rows: Node) -> Node:
+        """Put what was taken out beside the rows that it was computed from."""
+        return Node(WITH_SCALARS, {}, (rows, select_node(None, list(self.scalars.values()), rows)))
 
     def rewrite(self, tree: Expression) -> Expression:
         if shape(tree) is Shape.SCALAR:
@@ -164,16 +164,14 @@ class _Extraction:
 
 def _lower_with_scalars(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:
     core = region.core
-    extraction = _Extraction()
+    extraction = Extraction()
     if field == "predicate":
         changed: Any = extraction.rewrite(trees[0])
     else:
         changed = [extraction.rewrite_named(tree) for tree in trees]
     if not extraction.scalars:
         return lower_fallback(planner, region)
-    scalars = select_node(None, list(extraction.scalars.values()), core.input)
-    beside = Node(WITH_SCALARS, {}, (core.input, scalars))
-    node = core.with_inputs((beside,)).with_fields(**{field: changed})
+    node = core.with_inputs((extraction.beside(core.input),)).with_fields(**{field: changed})
     if not is_row_wise(node):
         return lower_fallback(planner, region)
     if core.kind != "Select":

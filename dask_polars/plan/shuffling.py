@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
@@ -14,7 +13,7 @@ from dask_polars.dsl.schemas import expression_dtypes, select_node, sort_node, w
 from dask_polars.kernels import add_position
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import CallStage, Input, Placement, ShuffleStage, Size, Stage, width_of
+from dask_polars.plan.stages import CallStage, Input, Placement, SchemaDict, ShuffleStage, Stage
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
 POSITION = "__dp_position"
@@ -37,9 +36,7 @@ def hashable(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def common_dtypes(
-    left: Sequence[pl.DataType], right: Sequence[pl.DataType]
-) -> tuple[pl.DataType, ...] | None:
+def common_dtypes(left: Sequence[pl.DataType], right: Sequence[pl.DataType]) -> tuple[pl.DataType, ...] | None:
     """Give the types in which the keys of two sides compare; None where there is none."""
     out = []
     for one, other in zip(left, right, strict=True):
@@ -47,7 +44,9 @@ def common_dtypes(
             out.append(one)
             continue
         try:
-            both = pl.concat([pl.DataFrame(schema={"k": one}), pl.DataFrame(schema={"k": other})], how="vertical_relaxed")
+            both = pl.concat(
+                [pl.DataFrame(schema={"k": one}), pl.DataFrame(schema={"k": other})], how="vertical_relaxed"
+            )
         except pl.exceptions.PolarsError:
             return None
         out.append(hashable(both.schema["k"]))
@@ -108,7 +107,13 @@ def hash_shuffle(
 
 
 def _shuffle(
-    operation: str, sent: Stage, like: Stage, npartitions: int, keys: tuple[str, ...], kind: str, placement: Placement | None
+    operation: str,
+    sent: Stage,
+    like: Stage,
+    npartitions: int,
+    keys: tuple[str, ...],
+    kind: str,
+    placement: Placement | None,
 ) -> ShuffleStage:
     return ShuffleStage(
         operation=operation,
@@ -123,24 +128,32 @@ def _shuffle(
     )
 
 
-def with_position(stage: Stage) -> Stage:
+def with_position(stage: Stage, name: str = POSITION) -> Stage:
     """Put beside each row where it is: its partition and its place in it, as one number that grows with the rows."""
     return CallStage(
         operation="with-position",
-        schema={**stage.schema, POSITION: pl.UInt64()},
+        schema={**stage.schema, name: pl.UInt64()},
         npartitions=stage.npartitions,
         size=stage.size,
         placement=stage.placement,
         distinct=stage.distinct,
         function=add_position,
         sources=(Input(stage),),
-        arguments=(POSITION, _POSITION_BITS),
+        arguments=(name, _POSITION_BITS),
         lazy=True,
         indexed=True,
     )
 
 
-def restore_order(planner: Planner, operation: str, stage: Stage, npartitions: int, region: Region, leaf_schema: Any) -> Stage:
+def restore_order(
+    planner: Planner,
+    operation: str,
+    stage: Stage,
+    npartitions: int,
+    region: Region,
+    leaf_schema: SchemaDict,
+    positions: Sequence[str] = (POSITION,),
+) -> Stage:
     """
     Bring rows back into the order that :func:`with_position` saw.
 
@@ -151,13 +164,15 @@ def restore_order(planner: Planner, operation: str, stage: Stage, npartitions: i
     operation
         The name of the tasks.
     stage
-        Rows with the column of their positions.
+        Rows with columns of positions.
     npartitions
-        The number of partitions that the positions were given in.
+        The number of partitions that the first positions were given in.
     region
         What comes on top of the rows once they are in order.
     leaf_schema
         The schema of the rows, without positions, that the region's chain was written for.
+    positions
+        The columns of positions, the one that counts first at the front. Rows without a position come last.
 
     Returns
     -------
@@ -166,21 +181,22 @@ def restore_order(planner: Planner, operation: str, stage: Stage, npartitions: i
     """
     if stage.npartitions > 1:
         out = max(1, min(stage.npartitions, npartitions))
-        source = to_expr(column(POSITION)) // (1 << _POSITION_BITS)
-        number = decode_expr((source * out // npartitions).cast(pl.UInt32).alias(PARTITION_COLUMN))
+        source = pl.col(positions[0]) // (1 << _POSITION_BITS)
+        number = (source * out // npartitions).fill_null(out - 1).cast(pl.UInt32).alias(PARTITION_COLUMN)
         sent = planner.fragment(
-            f"{operation}-partition", lambda leaves: with_columns_node([number], leaves[0]), [stage], [stage.schema]
+            f"{operation}-partition",
+            lambda leaves: with_columns_node([decode_expr(number)], leaves[0]),
+            [stage],
+            [stage.schema],
         )
-        stage = _shuffle(operation, sent, stage, out, ("row order",), "order", None) if out > 1 else planner.gather(stage)
+        stage = (
+            _shuffle(operation, sent, stage, out, ("row order",), "order", None) if out > 1 else planner.gather(stage)
+        )
     names = [column(name) for name in leaf_schema]
 
     def build(leaves: Sequence[Node]) -> Node:
-        ordered = sort_node([column(POSITION)], leaves[0], maintain_order=True)
+        last = [True] * len(positions)
+        ordered = sort_node([column(name) for name in positions], leaves[0], nulls_last=last, maintain_order=True)
         return region.over(select_node(None, names, ordered))
 
-    return planner.fragment(operation, build, [stage], [{**leaf_schema, POSITION: pl.UInt64()}])
-
-
-def size_of(rows: float, schema: Mapping[str, pl.DataType]) -> Size:
-    """Guess the size of so many rows."""
-    return Size(rows, rows * width_of(schema))
+    return planner.fragment(operation, build, [stage], [{**leaf_schema, **dict.fromkeys(positions, pl.UInt64())}])

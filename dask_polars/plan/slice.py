@@ -8,7 +8,7 @@ and each partition gives what falls to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -18,7 +18,18 @@ from dask_polars.dsl.schemas import select_node, slice_node
 from dask_polars.kernels import count_rows_before, slice_partition
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region, simplify
-from dask_polars.plan.stages import CallStage, HeadStage, Input, MapStage, Mode, ScanStage, Size, Stage, width_of
+from dask_polars.plan.stages import (
+    CallStage,
+    HeadStage,
+    Input,
+    MapStage,
+    Mode,
+    ScanStage,
+    SchemaDict,
+    Size,
+    Stage,
+    width_of,
+)
 
 ALL = 2**32 - 1  # Polars' way to say "to the end"
 
@@ -71,7 +82,7 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
     return planner.fragment("slice", _build(region, core), [first], [schema], size=size)
 
 
-def _build(region: Region, core: Node):  # type: ignore[no-untyped-def]
+def _build(region: Region, core: Node) -> Callable[[Sequence[Node]], Node]:
     return lambda leaves: region.over(core.with_inputs(leaves))
 
 
@@ -143,7 +154,7 @@ def rows_before(planner: Planner, rows: Stage) -> Stage:
     )
 
 
-def _by_counts(planner: Planner, region: Region, core: Node, rows: Stage, schema) -> Stage:  # type: ignore[no-untyped-def]
+def _by_counts(planner: Planner, region: Region, core: Node, rows: Stage, schema: SchemaDict) -> Stage:
     offset, length = core.fields["offset"], core.fields["len"]
     counts = rows_before(planner, rows)
     size = Size.guess(min(length, rows.size.rows), rows.schema)

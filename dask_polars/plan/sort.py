@@ -7,19 +7,21 @@ and its place for nulls, is one comparison. Rows with equal keys stay in order t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from dask_polars.dsl.codec import decode_expr
-from dask_polars.dsl.expressions import Expression, Shape, alias, expand, output_name, shape, to_expr
+from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, output_name, shape, to_expr
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, select_node, with_columns_node
 from dask_polars.kernels import SORT_KEY, range_boundaries, range_partition, sample_keys
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import CallStage, Input, Mode, ShuffleStage, Size, Stage
+from dask_polars.plan.select import Extraction
+from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
 
@@ -32,6 +34,12 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
         keys = expand(core.fields["by_column"], schema)
     except ValueError:
         return gather_and_run(planner, region, "sort", "its selectors are not understood")
+    extraction = Extraction()
+    keys = [extraction.rewrite_named(key) for key in keys]
+    if extraction.scalars and all(shape(key) is Shape.ROW for key in keys):
+        # Keys that need aggregations: `sort((a - a.mean()).abs())`.
+        ordered = core.with_inputs((extraction.beside(core.input),)).with_fields(by_column=keys)
+        return planner.lower(region.over(select_node(None, [column(name) for name in schema], ordered)))
     if core.fields["slice"] is not None or not all(shape(key) is Shape.ROW for key in keys):
         return gather_and_run(planner, region, "sort", "keys that are not computed row by row")
     (source,) = planner.push_down(region.build, [core.input])
@@ -55,9 +63,9 @@ def _options_for(core: Node, count: int) -> dict[str, object]:
     return options
 
 
-def encode_keys(keys: Sequence[Expression], options: dict, schema: dict | object) -> Expression:  # type: ignore[type-arg]
+def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: SchemaDict) -> Expression:
     """Build the expression that encodes the keys of a row as bytes that compare as the rows sort."""
-    dtypes = expression_dtypes(keys, schema)  # type: ignore[arg-type]
+    dtypes = expression_dtypes(keys, schema)
     inputs = []
     for key, dtype in zip(keys, dtypes, strict=True):
         # The number behind a category is one process's own; categories sort by their names.
@@ -77,9 +85,7 @@ def _by_range(
     planner: Planner, region: Region, rows: Stage, keys: Sequence[Expression], encoded: Expression, outputs: int
 ) -> Stage:
     schema = planner.schema(region.core.input)
-    only_keys = planner.fragment(
-        "sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), [rows], [schema]
-    )
+    only_keys = planner.fragment("sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), [rows], [schema])
     sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
     samples = CallStage(
         operation="sort-sample",

@@ -12,7 +12,6 @@ import msgpack
 import polars as pl
 
 from dask_polars.dsl.codec import encode, to_lazyframe
-from dask_polars.dsl.nodes import Node
 from dask_polars.io.files import FileSet, file_set
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, lowers, split_evenly
@@ -28,7 +27,12 @@ def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
     operation = stage.operation if isinstance(stage, ScanStage) else region.chain[0].kind.lower()
     size = stage.size.scaled(selectivity(region))
     return planner.fragment(
-        operation, lambda leaves: region.over(leaves[0]), [stage], [schema], size=size, **followed(planner, region, stage)
+        operation,
+        lambda leaves: region.over(leaves[0]),
+        [stage],
+        [schema],
+        size=size,
+        **followed(planner, region, stage),
     )
 
 
@@ -94,7 +98,9 @@ def scan_parts(planner: Planner, files: FileSet) -> tuple[ScanPart, ...]:
     """
     limit = planner.options.max_rows_per_partition
     if limit is not None and files.rows_of is not None:
-        return tuple(part for path, rows in zip(files.paths, files.rows_of(), strict=True) for part in _split(path, rows, limit))
+        return tuple(
+            part for path, rows in zip(files.paths, files.rows_of(), strict=True) for part in _split(path, rows, limit)
+        )
     if not files.paths:
         return (ScanPart(()),)
     target = planner.options.partition_size

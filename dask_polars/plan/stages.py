@@ -19,7 +19,16 @@ import polars as pl
 SchemaDict = Mapping[str, pl.DataType]
 
 # Bytes that a value takes in memory, where its type says so; for the rest a guess.
-_WIDTHS = {pl.String: 32, pl.Binary: 48, pl.List: 64, pl.Array: 64, pl.Struct: 48, pl.Boolean: 1, pl.Date: 4, pl.Null: 0}
+_WIDTHS = {
+    pl.String: 32,
+    pl.Binary: 48,
+    pl.List: 64,
+    pl.Array: 64,
+    pl.Struct: 48,
+    pl.Boolean: 1,
+    pl.Date: 4,
+    pl.Null: 0,
+}
 _BITS = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
 
 

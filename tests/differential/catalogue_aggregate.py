@@ -89,7 +89,10 @@ ARITHMETIC = [
     case("filtered_ratio", select((c("x").sum() / c("y").filter(c("i64") > 0).count()).round(2))),
     case("sum_of_expression", select((c("x") * c("y") + 1).sum().alias("s"))),
     case("sum_of_when", select(pl.when(c("g") == "a").then(c("x")).otherwise(0).sum().alias("s"))),
-    case("when_of_sums", select(pl.when(c("x").sum() > c("y").sum()).then(c("x").max()).otherwise(c("y").max()).alias("s"))),
+    case(
+        "when_of_sums",
+        select(pl.when(c("x").sum() > c("y").sum()).then(c("x").max()).otherwise(c("y").max()).alias("s")),
+    ),
     case("filtered_sum", select(c("x").filter(c("b")).sum(), n=c("x").filter(c("x") > 1e9).max())),
     case("filtered_first", select(c("s").filter(c("x") > 3).first(), l=c("id").filter(c("b").not_()).last())),
     case("cast_sum", select(c("i8").cast(pl.Int64).sum().cast(pl.String))),
@@ -119,16 +122,23 @@ BROADCAST = [
     case("standardise", lambda t: t.a.select("id", ((c("y") - c("y").mean()) / c("y").std()).alias("z"))),
     case("column_beside_agg", lambda t: t.a.select("id", c("x").max())),
     case("with_columns_agg", lambda t: t.a.with_columns(total=c("x").sum(), n=pl.len(), f=c("s").first())),
-    case("with_columns_agg_then_filter", lambda t: t.a.with_columns(m=c("y").mean()).filter(c("y") > c("m")).select("id", "m")),
+    case(
+        "with_columns_agg_then_filter",
+        lambda t: t.a.with_columns(m=c("y").mean()).filter(c("y") > c("m")).select("id", "m"),
+    ),
     case("fill_null_with_mean", lambda t: t.a.select("id", c("x").fill_null(c("x").mean()))),
     case("fill_null_strategy_mean", lambda t: t.a.select("id", "x", "y").fill_null(strategy="mean"), local=True),
     case("fill_null_strategy_max", lambda t: t.a.select("id", "x", "i32").fill_null(strategy="max"), local=True),
     case("clip_by_aggs", lambda t: t.a.select("id", c("y").clip(c("y").min() + 1, c("y").max() - 1))),
-    case("when_agg", lambda t: t.a.select("id", w=pl.when(c("y") == c("y").max()).then(pl.lit("top")).otherwise(c("g")))),
+    case(
+        "when_agg", lambda t: t.a.select("id", w=pl.when(c("y") == c("y").max()).then(pl.lit("top")).otherwise(c("g")))
+    ),
     case("filtered_agg_broadcast", lambda t: t.a.select("id", r=c("y") - c("y").filter(c("b")).max())),
     case("agg_after_filter_mean", lambda t: t.a.filter(c("y") > c("y").mean()).select(c("y").sum(), n=pl.len())),
     case("two_levels", lambda t: t.a.with_columns(z=c("y") - c("y").mean()).select((c("z") / c("z").max()).sum())),
-    case("is_in_imploded", lambda t: t.a.filter(c("id").is_in(c("h").cast(pl.Int64).implode())).select("id"), local=True),
+    case(
+        "is_in_imploded", lambda t: t.a.filter(c("id").is_in(c("h").cast(pl.Int64).implode())).select("id"), local=True
+    ),
     case("len_minus_one", lambda t: t.a.filter(c("id") == pl.len() - 1).select("id")),
     # Rounded: Polars divides by a scalar as a product with its inverse, but not in a morsel of one row.
     case("sort_after_broadcast", lambda t: t.a.select("id", r=(c("y") / c("y").max()).round(6)).sort("r", "id")),

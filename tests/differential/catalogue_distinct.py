@@ -35,7 +35,11 @@ MORE = [
     case("unique_key_dates", lambda t: t.a.select("d", "dt", "dtz").unique(), "any"),
     case("unique_key_null", lambda t: t.a.select("nul").unique(), "any"),
     case("unique_whole_rows", lambda t: t.a.unique(), "any"),
-    case("unique_expression", lambda t: t.a.select("id", "x").unique(c("id") % 3, keep="first", maintain_order=True), local=True),
+    case(
+        "unique_expression",
+        lambda t: t.a.select("id", "x").unique(c("id") % 3, keep="first", maintain_order=True),
+        local=True,
+    ),
     case("unique_sorted", lambda t: t.a.select("g", "h").unique().sort("g", "h")),
     case("unique_after_sort", lambda t: t.a.sort("y", "id").unique("g", keep="first", maintain_order=True)),
     case("unique_after_sort_last", lambda t: t.a.sort("y", "id").unique("g", keep="last"), "any"),

@@ -44,7 +44,11 @@ KEY_KINDS = [
     case("keys_literal_and_column", by("h", pl.lit("z").alias("z"))(c("y").sum()), "any"),
     case("keys_agg_broadcast", by(c("y") > c("y").mean())(pl.len()), "any", local=True),
     case("keys_negative_zero", by("f64")(pl.len(), n=c("id").n_unique()), "any"),
-    case("keys_nan_and_null", lambda t: t.a.filter(c("f64").is_nan() | c("f64").is_null()).group_by("f64").agg(pl.len()), "any"),
+    case(
+        "keys_nan_and_null",
+        lambda t: t.a.filter(c("f64").is_nan() | c("f64").is_null()).group_by("f64").agg(pl.len()),
+        "any",
+    ),
     case("keys_only_null", lambda t: t.a.filter(c("g").is_null()).group_by("g").agg(c("y").sum()), "any"),
 ]
 
@@ -134,7 +138,9 @@ ORDERED = [
     case("maintain_order_nan", by("f64", maintain_order=True)(c("id").first())),
     case("maintain_order_head", lambda t: t.a.group_by("g", maintain_order=True).agg(c("y").sum()).head(3)),
     case("maintain_order_not_decomposable", by("g", maintain_order=True)(c("y").median()), local=True),
-    case("maintain_order_filtered", lambda t: t.a.filter(c("id") > 5).group_by("cat", maintain_order=True).agg(pl.len())),
+    case(
+        "maintain_order_filtered", lambda t: t.a.filter(c("id") > 5).group_by("cat", maintain_order=True).agg(pl.len())
+    ),
 ]
 
 METHODS = [
@@ -164,20 +170,38 @@ CHAINS = [
     case("group_then_sort", lambda t: t.a.group_by("g").agg(c("y").sum()).sort("g")),
     case("group_then_filter", lambda t: t.a.group_by("g").agg(c("y").sum(), n=pl.len()).filter(c("n") > 2), "any"),
     case("group_then_filter_key", lambda t: t.a.group_by("g", "h").agg(c("y").sum()).filter(c("g") == "a"), "any"),
-    case("group_of_group", lambda t: t.a.group_by("g", "h").agg(c("y").sum()).group_by("g").agg(c("y").max(), n=pl.len()), "any"),
-    case("group_of_group_new_key", lambda t: t.a.group_by("g", "k").agg(n=pl.len()).group_by("n").agg(m=pl.len()), "any"),
+    case(
+        "group_of_group",
+        lambda t: t.a.group_by("g", "h").agg(c("y").sum()).group_by("g").agg(c("y").max(), n=pl.len()),
+        "any",
+    ),
+    case(
+        "group_of_group_new_key", lambda t: t.a.group_by("g", "k").agg(n=pl.len()).group_by("n").agg(m=pl.len()), "any"
+    ),
     case("group_renamed_key", lambda t: t.a.group_by(z="g").agg(n=pl.len()).group_by("z").agg(c("n").sum()), "any"),
     case("group_then_explode", lambda t: t.a.group_by("g").agg(c("id")).explode("id"), "any"),
-    case("group_then_unnest", lambda t: t.a.group_by("g").agg(r=pl.struct(c("x").sum(), c("y").min())).unnest("r"), "any"),
-    case("group_then_share", lambda t: t.a.group_by("g").agg(c("y").sum()).with_columns(p=c("y") / c("y").sum()), "any"),
+    case(
+        "group_then_unnest", lambda t: t.a.group_by("g").agg(r=pl.struct(c("x").sum(), c("y").min())).unnest("r"), "any"
+    ),
+    case(
+        "group_then_share", lambda t: t.a.group_by("g").agg(c("y").sum()).with_columns(p=c("y") / c("y").sum()), "any"
+    ),
     case("group_sort_head", lambda t: t.a.group_by("g").agg(c("id").sum()).sort("id", descending=True).head(3)),
     case("group_exploded", lambda t: t.a.explode("lst").group_by("lst").agg(pl.len()), "any"),
-    case("group_after_unpivot", lambda t: t.a.unpivot(["x", "y"], index="g").group_by("variable").agg(c("value").sum()), "any"),
+    case(
+        "group_after_unpivot",
+        lambda t: t.a.unpivot(["x", "y"], index="g").group_by("variable").agg(c("value").sum()),
+        "any",
+    ),
     case("group_after_fill", lambda t: t.a.with_columns(c("g").fill_null("none")).group_by("g").agg(pl.len()), "any"),
     case("group_keeps_only_key", lambda t: t.a.group_by("g").agg(c("y").sum()).select("g"), "any"),
     case("group_drops_key", lambda t: t.a.group_by("g").agg(c("id").sum()).select("id"), "any"),
     case("group_len_of_groups", lambda t: t.a.group_by("g", "k").agg().select(pl.len())),
-    case("group_twice_same_key", lambda t: t.a.group_by("g").agg(c("y").sum(), c("id").max()).group_by("g").agg(c("y").first()), "any"),
+    case(
+        "group_twice_same_key",
+        lambda t: t.a.group_by("g").agg(c("y").sum(), c("id").max()).group_by("g").agg(c("y").first()),
+        "any",
+    ),
 ]
 
 CASES = [*KEYS, *KEY_KINDS, *AGGS, *ORDERED, *METHODS, *CHAINS]

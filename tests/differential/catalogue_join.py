@@ -57,16 +57,44 @@ KEYS = [
     case("key_int32_int64_full", join("full", on="k", coalesce=True), "any"),
     case("key_int8_int64", join("left", left_on="h", right_on="w"), "any"),
     case("key_float", join("inner", on="f64", left=("id", "f64"), right=("bid", "f64")), "any"),
-    case("key_float_nulls_equal", join("full", on="f64", left=("id", "f64"), right=("bid", "f64"), nulls_equal=True), "any"),
+    case(
+        "key_float_nulls_equal",
+        join("full", on="f64", left=("id", "f64"), right=("bid", "f64"), nulls_equal=True),
+        "any",
+    ),
     case("key_int_float", join("inner", left_on=c("h").cast(pl.Float64), right_on="f64", right=("bid", "f64")), "any"),
     case("key_categorical", join("inner", on="cat", left=("id", "cat"), right=("bid", "cat")), "any"),
     case("key_categorical_left", join("left", on="cat", left=("id", "cat"), right=("bid", "cat")), "any"),
-    case("key_string_categorical", join("inner", left_on="s", right_on="cat", left=("id", "s"), right=("bid", "cat")), "any", raises="small empty one allnull dup none_right"),
-    case("key_categorical_string", join("inner", left_on="cat", right_on="g", left=("id", "cat"), right=("bid", "g")), "any", raises="small empty one allnull dup none_right"),
-    case("key_cat_cast", join("inner", left_on=c("cat").cast(pl.String), right_on=c("cat").cast(pl.String), left=("id", "cat"), right=("bid", "cat")), "any"),
+    case(
+        "key_string_categorical",
+        join("inner", left_on="s", right_on="cat", left=("id", "s"), right=("bid", "cat")),
+        "any",
+        raises="small empty one allnull dup none_right",
+    ),
+    case(
+        "key_categorical_string",
+        join("inner", left_on="cat", right_on="g", left=("id", "cat"), right=("bid", "g")),
+        "any",
+        raises="small empty one allnull dup none_right",
+    ),
+    case(
+        "key_cat_cast",
+        join(
+            "inner",
+            left_on=c("cat").cast(pl.String),
+            right_on=c("cat").cast(pl.String),
+            left=("id", "cat"),
+            right=("bid", "cat"),
+        ),
+        "any",
+    ),
     case("key_enum", join("left", on="enum", left=("id", "enum"), right=("bid", "enum")), "any"),
     case("key_date", join("inner", on="d", left=("id", "d"), right=("bid", "d")), "any"),
-    case("key_date_datetime", join("inner", left_on="dt", right_on=c("d").cast(pl.Datetime("us")), left=("id", "dt"), right=("bid", "d")), "any"),
+    case(
+        "key_date_datetime",
+        join("inner", left_on="dt", right_on=c("d").cast(pl.Datetime("us")), left=("id", "dt"), right=("bid", "d")),
+        "any",
+    ),
     case("key_decimal", join("inner", on="dec", left=("id", "dec"), right=("bid", "dec")), "any"),
     case("key_boolean_expression", join("inner", left_on=c("x") > 3, right_on=c("w") > 4, right=("bid", "w")), "any"),
     case("key_expressions", join("inner", left_on=c("id") % 5, right_on=c("bid") % 5), "any"),
@@ -74,13 +102,30 @@ KEYS = [
     case("key_expression_full", join("full", left_on=c("h") * 2, right_on=c("w"), right=("bid", "w")), "any"),
     case("key_expression_mixed", join("inner", left_on=["g", c("h") + 1], right_on=["g", c("h")]), "any"),
     case("key_upper", join("semi", left_on=c("g").str.to_uppercase(), right_on=c("g").str.to_uppercase()), "any"),
-    case("key_struct", lambda t: t.a.select("id", r=pl.struct("g", "h")).join(t.b.select("bid", r=pl.struct("g", "h")), on="r"), "any"),
+    case(
+        "key_struct",
+        lambda t: t.a.select("id", r=pl.struct("g", "h")).join(t.b.select("bid", r=pl.struct("g", "h")), on="r"),
+        "any",
+    ),
     case("key_binary", lambda t: t.a.select("id", "bin").join(t.a.select("bin", "y").unique(), on="bin"), "any"),
     case("key_list", lambda t: t.a.select("id", "lst").join(t.a.select("lst", "h").unique(), on="lst"), "any"),
     case("key_datetime_zone", lambda t: t.a.select("id", "dtz").join(t.a.select("dtz", "y").unique(), on="dtz"), "any"),
-    case("key_many", lambda t: t.a.select("id", "g", "h", "b").join(t.a.select("g", "h", "b", "y"), on=["g", "h", "b"]), "any"),
-    case("key_null_column", lambda t: t.a.select("id", "nul").join(t.c.select("g", nul=pl.lit(None)), on="nul", how="left"), "any"),
-    case("key_types_that_never_meet", join("inner", left_on="g", right_on="bid"), "any", raises="small empty one allnull dup none_right"),
+    case(
+        "key_many",
+        lambda t: t.a.select("id", "g", "h", "b").join(t.a.select("g", "h", "b", "y"), on=["g", "h", "b"]),
+        "any",
+    ),
+    case(
+        "key_null_column",
+        lambda t: t.a.select("id", "nul").join(t.c.select("g", nul=pl.lit(None)), on="nul", how="left"),
+        "any",
+    ),
+    case(
+        "key_types_that_never_meet",
+        join("inner", left_on="g", right_on="bid"),
+        "any",
+        raises="small empty one allnull dup none_right",
+    ),
 ]
 
 SIDES = [
@@ -103,8 +148,18 @@ VALIDATE = [
     case("validate_m_1_left", lambda t: t.a.select("id", "g").join(t.c, on="g", how="left", validate="m:1"), "any"),
     case("validate_1_m", lambda t: t.c.join(t.a.select("id", "g"), on="g", validate="1:m"), "any"),
     case("validate_1_1", lambda t: t.a.group_by("g").agg(pl.len()).join(t.c, on="g", validate="1:1"), "any"),
-    case("validate_fails_1_m", lambda t: t.a.select("id", "h").join(t.b.select("h"), on="h", validate="1:m"), "any", raises="small dup none_right"),
-    case("validate_fails_m_1", lambda t: t.a.select("id", "h").join(t.b.select("h"), on="h", validate="m:1"), "any", raises="small empty one allnull dup"),
+    case(
+        "validate_fails_1_m",
+        lambda t: t.a.select("id", "h").join(t.b.select("h"), on="h", validate="1:m"),
+        "any",
+        raises="small dup none_right",
+    ),
+    case(
+        "validate_fails_m_1",
+        lambda t: t.a.select("id", "h").join(t.b.select("h"), on="h", validate="m:1"),
+        "any",
+        raises="small empty one allnull dup",
+    ),
 ]
 
 ORDERED = [
@@ -153,12 +208,47 @@ AFTER = [
 ]  # fmt: skip
 
 INEQUALITY = [
-    case("join_where", lambda t: t.a.select("id", "h").join_where(t.b.select("bid", "w"), c("h") > c("w")), "any", local=True),
-    case("join_where_two", lambda t: t.a.select("id", "x", "y").join_where(t.b.select("bid", "x", w=c("w").cast(pl.Float64)), c("y") < c("w"), c("y") > c("x_right")), "any", local=True),
-    case("join_where_equal", lambda t: t.a.select("id", "g", "y").join_where(t.b.select(gb="g", w=c("w").cast(pl.Float64)), c("g") == c("gb"), c("y") < c("w")), "any", local=True),
+    case(
+        "join_where",
+        lambda t: t.a.select("id", "h").join_where(t.b.select("bid", "w"), c("h") > c("w")),
+        "any",
+        local=True,
+    ),
+    case(
+        "join_where_two",
+        lambda t: t.a.select("id", "x", "y").join_where(
+            t.b.select("bid", "x", w=c("w").cast(pl.Float64)), c("y") < c("w"), c("y") > c("x_right")
+        ),
+        "any",
+        local=True,
+    ),
+    case(
+        "join_where_equal",
+        lambda t: t.a.select("id", "g", "y").join_where(
+            t.b.select(gb="g", w=c("w").cast(pl.Float64)), c("g") == c("gb"), c("y") < c("w")
+        ),
+        "any",
+        local=True,
+    ),
     case("asof_backward", lambda t: t.ts.join_asof(t.ts.select("n", z=c("v")).gather_every(3), on="n"), local=True),
-    case("asof_forward_by", lambda t: t.ts.join_asof(t.ts.filter(c("v") > 1).select("ts", "sym", z="v"), on="ts", by="sym", strategy="forward", check_sortedness=False), local=True),
-    case("asof_tolerance", lambda t: t.ts.join_asof(t.ts.select("ts", z="n").gather_every(4, 1), on="ts", strategy="nearest", tolerance="10m"), local=True),
+    case(
+        "asof_forward_by",
+        lambda t: t.ts.join_asof(
+            t.ts.filter(c("v") > 1).select("ts", "sym", z="v"),
+            on="ts",
+            by="sym",
+            strategy="forward",
+            check_sortedness=False,
+        ),
+        local=True,
+    ),
+    case(
+        "asof_tolerance",
+        lambda t: t.ts.join_asof(
+            t.ts.select("ts", z="n").gather_every(4, 1), on="ts", strategy="nearest", tolerance="10m"
+        ),
+        local=True,
+    ),
 ]
 
 CASES = [*KINDS, *KEYS, *SIDES, *VALIDATE, *ORDERED, *AFTER, *INEQUALITY]

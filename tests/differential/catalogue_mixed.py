@@ -75,7 +75,9 @@ def etl_share_of_group(t: Tables) -> Any:
 
 def etl_normalise_then_bucket(t: Tables) -> Any:
     scaled = t.a.with_columns(z=(c("y") - c("y").min()) / (c("y").max() - c("y").min()))
-    return scaled.group_by(bucket=(c("z") * 4).round(6).floor().cast(pl.Int32)).agg(pl.len(), c("id").min()).sort("bucket")
+    return (
+        scaled.group_by(bucket=(c("z") * 4).round(6).floor().cast(pl.Int32)).agg(pl.len(), c("id").min()).sort("bucket")
+    )
 
 
 def etl_self_join_pairs(t: Tables) -> Any:

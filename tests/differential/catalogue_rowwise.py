@@ -111,18 +111,26 @@ EXPRESSIONS = [
     case("format", lambda t: t.a.select(pl.format("{}:{}", "id", "g"))),
     case("when_then", lambda t: t.a.select(pl.when(c("x") > 2).then(c("y")).otherwise(c("x")).alias("w"))),
     # With `id`, as Polars 2.1.0 takes a column of literals alone to be without an order (and drops a sort below it).
-    case("when_then_chain", lambda t: t.a.select("id", pl.when(c("x") > 3).then(1).when(c("x") > 0).then(2).alias("w"))),
+    case(
+        "when_then_chain", lambda t: t.a.select("id", pl.when(c("x") > 3).then(1).when(c("x") > 0).then(2).alias("w"))
+    ),
     case("when_then_literals", lambda t: t.a.select("id", w=pl.when("b").then(pl.lit("y")).otherwise(pl.lit("n")))),
     case("replace", lambda t: t.a.select(c("g").replace({"a": "A", "b": "B"}))),
     case("replace_strict", lambda t: t.a.select(c("h").replace_strict({1: "one", 2: "two"}, default="many"))),
-    case("str_functions", lambda t: t.a.select(c("s").str.to_uppercase(), n=c("s").str.len_chars(), b=c("s").str.len_bytes())),
+    case(
+        "str_functions",
+        lambda t: t.a.select(c("s").str.to_uppercase(), n=c("s").str.len_chars(), b=c("s").str.len_bytes()),
+    ),
     case("str_regex", lambda t: t.a.select(c("s").str.contains("p+"), e=c("s").str.extract(r"(\w)-(\d)", 2))),
     case("str_replace", lambda t: t.a.select(c("s").str.replace_all("p", "_"), z=c("s").str.slice(1, 2))),
     case("str_split", lambda t: t.a.select("id", c("s").str.split("p"))),
     case("str_starts_with", lambda t: t.a.select(c("s").str.starts_with("a") | c("s").str.ends_with("1"))),
     # Without a format, it is guessed from the first values of what is read: another partition, another guess.
     case("str_to_date", lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date()), local=True),
-    case("str_to_date_format", lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date("%Y-%m-%d"))),
+    case(
+        "str_to_date_format",
+        lambda t: t.a.select((pl.lit("2024-01-0") + c("h").cast(pl.String)).str.to_date("%Y-%m-%d")),
+    ),
     case("str_to_integer", lambda t: t.a.select(c("s").str.to_integer(strict=False))),
     case("dt_functions", lambda t: t.a.select(c("dt").dt.year(), m=c("d").dt.month(), h=c("tm").dt.hour())),
     case("dt_truncate", lambda t: t.a.select(c("dt").dt.truncate("1d"), o=c("d").dt.offset_by("1mo"))),
@@ -132,8 +140,13 @@ EXPRESSIONS = [
     case("duration_parts", lambda t: t.a.select(c("dur").dt.total_hours(), s=c("dur").dt.total_seconds())),
     case("dt_units", lambda t: t.a.select(c("dns").dt.cast_time_unit("ms"), e=c("dns").dt.epoch("s"))),
     case("list_functions", lambda t: t.a.select(c("lst").list.len(), s=c("lst").list.sum(), f=c("lst").list.first())),
-    case("list_get_contains", lambda t: t.a.select(c("lst").list.get(1, null_on_oob=True), x=c("lst").list.contains(2))),
-    case("list_sort_unique", lambda t: t.a.select(c("lst").list.sort(), u=c("lss").list.join("+"), r=c("lst").list.reverse())),
+    case(
+        "list_get_contains", lambda t: t.a.select(c("lst").list.get(1, null_on_oob=True), x=c("lst").list.contains(2))
+    ),
+    case(
+        "list_sort_unique",
+        lambda t: t.a.select(c("lst").list.sort(), u=c("lss").list.join("+"), r=c("lst").list.reverse()),
+    ),
     case("list_eval", lambda t: t.a.select(c("lst").list.eval(pl.element() * 10))),
     case("list_eval_agg", lambda t: t.a.select(c("lst").list.eval(pl.element() - pl.element().min()))),
     case("concat_list", lambda t: t.a.select(pl.concat_list("x", "y"))),
@@ -150,9 +163,19 @@ EXPRESSIONS = [
     case("int128", lambda t: t.a.select(c("i128") + 1, s=c("i128").cast(pl.String))),
     case("hash_agrees", lambda t: t.a.select(c("g").hash(1), pl.struct("k", "h").hash().alias("r"))),
     case("repeat_by", lambda t: t.a.select("id", c("g").repeat_by("h"))),
-    case("map_elements", lambda t: t.a.select("id", c("y").map_elements(lambda v: float(str(v)), return_dtype=pl.Float64))),
-    case("expr_map_batches_elementwise", lambda t: t.a.select("id", c("y").map_batches(lambda s: s * 2, return_dtype=pl.Float64, is_elementwise=True))),
-    case("expr_map_batches_not_elementwise", lambda t: t.a.select("id", c("y").map_batches(lambda s: s - s.min(), return_dtype=pl.Float64)), local=True),
+    case(
+        "map_elements",
+        lambda t: t.a.select("id", c("y").map_elements(lambda v: float(str(v)), return_dtype=pl.Float64)),
+    ),
+    case(
+        "expr_map_batches_elementwise",
+        lambda t: t.a.select("id", c("y").map_batches(lambda s: s * 2, return_dtype=pl.Float64, is_elementwise=True)),
+    ),
+    case(
+        "expr_map_batches_not_elementwise",
+        lambda t: t.a.select("id", c("y").map_batches(lambda s: s - s.min(), return_dtype=pl.Float64)),
+        local=True,
+    ),
     case("struct_of_everything", lambda t: t.a.select(pl.struct(pl.all()).alias("all"))),
 ]
 
@@ -174,8 +197,15 @@ RESHAPES = [
     case("unpivot_rest", lambda t: t.a.select("id", "x", "y", "f64").unpivot(index="id"), "any"),
     case("unpivot_mixed_types", lambda t: t.a.unpivot(on=["i8", "x"], index="id"), "any"),
     case("lf_map_batches", lambda t: t.a.select("id", "x").map_batches(lambda df: df.reverse()), local=True),
-    case("lf_map_batches_streamable", lambda t: t.a.select("id", "x").map_batches(lambda df: df.with_columns(c("x") + 1), streamable=True), local=True),
-    case("pipe_with_schema", lambda t: t.a.pipe_with_schema(lambda lf, s: lf.select([n for n, d in s.items() if d == pl.String]))),
+    case(
+        "lf_map_batches_streamable",
+        lambda t: t.a.select("id", "x").map_batches(lambda df: df.with_columns(c("x") + 1), streamable=True),
+        local=True,
+    ),
+    case(
+        "pipe_with_schema",
+        lambda t: t.a.pipe_with_schema(lambda lf, s: lf.select([n for n, d in s.items() if d == pl.String])),
+    ),
 ]
 
 CASES = [*FILTERS, *PROJECTIONS, *EXPRESSIONS, *RESHAPES]

@@ -96,5 +96,7 @@ def test_does_not_fall_back(name: str) -> None:
         check(name, npartitions=3, fallback="raise")
     except AssertionError as error:
         if isinstance(error.__cause__, FallbackError):
-            pytest.fail(f"{name} is not distributed: {error.__cause__}\n{case.query(plain_tables(data_set('small'))).explain()}")
+            pytest.fail(
+                f"{name} is not distributed: {error.__cause__}\n{case.query(plain_tables(data_set('small'))).explain()}"
+            )
         raise

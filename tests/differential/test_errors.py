@@ -82,8 +82,12 @@ RUN_TIME: dict[str, Query] = {
     "strict_cast_in_group": lambda t: t.a.group_by("g").agg(c("s").cast(pl.Int64).sum()),
     "strict_cast_in_key": lambda t: t.a.group_by(c("s").cast(pl.Int64)).agg(pl.len()),
     "strict_cast_before_sort": lambda t: t.a.with_columns(c("s").cast(pl.Int64)).sort("s"),
-    "strict_cast_before_join": lambda t: t.a.select("id", k2=c("s").cast(pl.Int64)).join(t.b, left_on="k2", right_on="k"),
-    "strict_cast_last_partition": lambda t: t.a.select(pl.when(c("id") == 22).then(pl.lit("x")).otherwise(pl.lit("1")).cast(pl.Int64)),
+    "strict_cast_before_join": lambda t: t.a.select("id", k2=c("s").cast(pl.Int64)).join(
+        t.b, left_on="k2", right_on="k"
+    ),
+    "strict_cast_last_partition": lambda t: t.a.select(
+        pl.when(c("id") == 22).then(pl.lit("x")).otherwise(pl.lit("1")).cast(pl.Int64)
+    ),
     "strict_cast_enum": lambda t: t.a.select(c("g").cast(pl.Enum(["a"]))),
     "bad_date": lambda t: t.a.select(c("s").str.to_date("%Y-%m-%d")),
     "replace_strict_missing": lambda t: t.a.select(c("g").replace_strict({"a": 1})),
