@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
@@ -21,59 +22,84 @@ from dask_polars.dsl.nodes import Node
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
 ENGINE: Final = "streaming"
 
-Frame = pl.DataFrame | pl.LazyFrame
+
+@dataclass(frozen=True)
+class Pending:
+    """
+    A part of a fragment that was put together, and did not run.
+
+    Parameters
+    ----------
+    frame
+        The query.
+    paths
+        The files that it reads, for error messages.
+    """
+
+    frame: pl.LazyFrame
+    paths: tuple[str, ...] = ()
 
 
-@contextmanager
-def _named(label: str, index: int) -> Iterator[None]:
-    """Say in an error where it happened; its type and its message stay those of Polars."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"dask_polars: in {label!r}, partition {index}")
-        raise
+Frame = pl.DataFrame | Pending
 
 
-def as_lazy(frame: Frame) -> pl.LazyFrame:
-    """Give a frame as a lazy one."""
-    return frame.lazy() if isinstance(frame, pl.DataFrame) else frame
+def as_pending(frame: Frame) -> Pending:
+    """Give a frame as a query."""
+    return frame if isinstance(frame, Pending) else Pending(frame.lazy())
+
+
+def pending(frame: pl.LazyFrame, *inputs: Frame) -> Pending:
+    """Give a query over some inputs."""
+    return Pending(frame, tuple(path for item in inputs if isinstance(item, Pending) for path in item.paths))
 
 
 def as_frame(frame: Frame) -> pl.DataFrame:
     """Run what was not run yet."""
-    return frame if isinstance(frame, pl.DataFrame) else frame.collect(engine=ENGINE)
+    return frame.frame.collect(engine=ENGINE) if isinstance(frame, Pending) else frame
 
 
-def bind_fragment(template: bytes, *frames: Frame) -> pl.LazyFrame:
+@contextmanager
+def _named(label: str, index: int, *frames: Frame) -> Iterator[None]:
+    """Say in an error where it happened; its type and its message stay those of Polars."""
+    try:
+        yield
+    except Exception as error:
+        paths = pending(pl.LazyFrame(), *frames).paths
+        shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+        error.add_note(f"dask_polars: in {label!r}, partition {index}" + (f", reading {shown}" if paths else ""))
+        raise
+
+
+def bind_fragment(template: bytes, *frames: Frame) -> Pending:
     """Put inputs into the slots of a fragment; nothing runs."""
-    return bind(template, [as_lazy(frame) for frame in frames])
+    return pending(bind(template, [as_pending(frame).frame for frame in frames]), *frames)
 
 
 def run_fragment(label: str, index: int, template: bytes, *frames: Frame) -> pl.DataFrame:
     """Put inputs into the slots of a fragment, and run it."""
-    with _named(label, index):
+    with _named(label, index, *frames):
         return as_frame(bind_fragment(template, *frames))
 
 
 def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
     """Run what was put together."""
-    with _named(label, index):
+    with _named(label, index, frame):
         return as_frame(frame)
 
 
-def scan_part(scan: bytes, paths: Sequence[str], rows: tuple[int, int] | None) -> pl.LazyFrame:
+def scan_part(scan: bytes, paths: Sequence[str], rows: tuple[int, int] | None) -> Pending:
     """Scan the files of one partition; nothing is read yet."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in paths]}}
     arguments = {**fields["unified_scan_args"], "glob": False}
     lazy = to_lazyframe(Node(found["kind"], {**fields, "unified_scan_args": arguments}))
-    return lazy if rows is None else lazy.slice(*rows)
+    return Pending(lazy if rows is None else lazy.slice(*rows), tuple(paths))
 
 
-def beside_scalars(frame: Frame, scalars: pl.DataFrame) -> pl.LazyFrame:
+def beside_scalars(frame: Frame, scalars: pl.DataFrame) -> Pending:
     """Put the values of a frame of one row beside every row of another, as literals."""
     values = [pl.lit(scalars[name]).first().alias(name) for name in scalars.columns]
-    return as_lazy(frame).with_columns(values)
+    return pending(as_pending(frame).frame.with_columns(values), frame)
 
 
 def concat(*frames: Frame) -> Frame:
@@ -85,23 +111,23 @@ def concat(*frames: Frame) -> Frame:
 
 def call(label: str, index: int, function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Any:
     """Call a function with the frames of its inputs."""
-    with _named(label, index):
-        return as_frame(function(*(as_frame(frame) for frame in frames), *arguments))
+    with _named(label, index, *frames):
+        out = function(*(as_frame(frame) for frame in frames), *arguments)
+        return out.collect(engine=ENGINE) if isinstance(out, pl.LazyFrame) else out
 
 
-def call_lazily(function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> pl.LazyFrame:
+def call_lazily(function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Pending:
     """Call a function on lazy frames; nothing runs."""
-    return function(*(as_lazy(frame) for frame in frames), *arguments)
+    return pending(function(*(as_pending(frame).frame for frame in frames), *arguments), *frames)
 
 
 def head_part(label: str, index: int, rows: int, frame: Frame, before: pl.DataFrame | None = None) -> pl.DataFrame:
     """Give the first rows of a partition, or none where there are enough before it."""
-    lazy = as_lazy(frame)
     missing = rows - (0 if before is None else before.height)
-    with _named(label, index):
-        if missing <= 0:
-            return pl.DataFrame(schema=before.schema if before is not None else lazy.collect_schema())
-        return as_frame(lazy.head(missing))
+    with _named(label, index, frame):
+        if before is not None and missing <= 0:
+            return before.clear()
+        return as_frame(pending(as_pending(frame).frame.head(missing), frame))
 
 
 def head_of(rows: int, *frames: pl.DataFrame) -> pl.DataFrame:

@@ -118,7 +118,7 @@ def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     may_left = sides.how in _BROADCAST_LEFT and validation not in _CHECKS_RIGHT and order not in ("Left", "LeftRight")
     if sides.how == "Cross":
         left_fits = right_fits = True
-    if _placed_alike(sides) is not None and sides.how != "Cross":
+    if sides.how != "Cross" and _both_placed(sides):
         return None
     right_is_smaller = sides.right.size.bytes <= sides.left.size.bytes
     if may_right and right_fits and (right_is_smaller or not (may_left and left_fits)):
@@ -170,6 +170,15 @@ def _placed_alike(sides: Sides) -> tuple[list[int], int] | None:
         return None
     _, numbers, npartitions = max(candidates, key=lambda item: item[0])
     return numbers, npartitions
+
+
+def _both_placed(sides: Sides) -> bool:
+    """Say whether no row of either side would have to move."""
+    dtypes = _hash_dtypes(sides)
+    left = _numbers_of_placed_keys(sides.left.placement, sides.left_on, dtypes)
+    right = _numbers_of_placed_keys(sides.right.placement, sides.right_on, dtypes)
+    same_count = sides.left.npartitions == sides.right.npartitions > 1
+    return left is not None and left == right and same_count
 
 
 def _numbers_of_placed_keys(

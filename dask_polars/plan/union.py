@@ -8,7 +8,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import RegroupStage, Size, Stage
+from dask_polars.plan.stages import RegroupStage, SchemaDict, Size, Stage
 
 
 @lowers("Union")
@@ -16,8 +16,8 @@ def lower_union(planner: Planner, region: Region) -> Stage:
     """
     Lower a concatenation.
 
-    Each input runs through the whole region by itself, with the other inputs empty, so that types and columns come out
-    as Polars makes them.
+    Each input runs through the whole region by itself. Where its columns are not those of the outcome, it does so beside
+    an empty frame that has these, so that types and columns come out as Polars makes them.
     """
     core = region.core
     schemas = [planner.schema(node) for node in core.inputs]
@@ -40,9 +40,12 @@ def lower_union(planner: Planner, region: Region) -> Stage:
     )
 
 
-def _one_input(planner: Planner, region: Region, schemas: Sequence, index: int, stage: Stage) -> Stage:
+def _one_input(planner: Planner, region: Region, schemas: Sequence[SchemaDict], index: int, stage: Stage) -> Stage:
+    outcome = planner.schema(region.core)
+
     def build(leaves: Sequence[Node]) -> Node:
-        inputs = [leaves[0] if number == index else empty_leaf(schema) for number, schema in enumerate(schemas)]
-        return region.build(inputs)
+        if list(schemas[index].items()) == list(outcome.items()):
+            return region.over(leaves[0])
+        return region.build([empty_leaf(outcome), leaves[0]])
 
     return planner.fragment("concat-input", build, [stage], [schemas[index]], distinct=stage.distinct)
