@@ -38,7 +38,7 @@ def lower_row_index(planner: Planner, region: Region) -> Stage:
         placement=rows.placement,
         distinct=rows.distinct,
         function=add_row_index,
-        sources=(Input(rows), Input(rows_before(planner, rows), Mode.BROADCAST)),
+        sources=(Input(rows), Input(rows_before(planner, source, rows), Mode.BROADCAST)),
         arguments=(name, arguments["offset"] or 0),
         lazy=True,
         indexed=True,

@@ -15,6 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import polars as pl
+
+from dask_polars.dsl.codec import decode_expr, to_expr
 from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, map_children, named_like, shape
 from dask_polars.dsl.leaves import Demand
 from dask_polars.dsl.nodes import Node
@@ -23,6 +26,7 @@ from dask_polars.plan.decompose import Decomposition
 from dask_polars.plan.fallback import gather_and_run, lower_fallback
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise
+from dask_polars.plan.reread import is_cheap, kept
 from dask_polars.plan.stages import Input, Mode, Size, Stage
 
 SCALAR = "__dp_scalar_"
@@ -125,8 +129,6 @@ def cast_to(planner: Planner, node: Node, schema: Any) -> Node:
 
 def cast(tree: Expression, dtype: Any) -> Expression:
     """Build ``tree.cast(dtype)``."""
-    from dask_polars.dsl.codec import decode_expr, to_expr
-
     return decode_expr(to_expr(tree).cast(dtype))
 
 
@@ -187,9 +189,28 @@ def lower_with_scalars(planner: Planner, region: Region) -> Stage:
     names = set(planner.schema(scalars))
     schema = planner.schema(region.core)
     (demand,) = planner.demands(lambda leaves: region.over(leaves[0]), [schema])
-    needed = planner.restrict(rows, _without(demand, names))
+    demand = _without(demand, names)
+    needed = planner.restrict(rows, demand)
+    if not is_cheap(planner.lower(needed)):
+        rows, scalars = _read_once(planner, rows, scalars, demand)
+        needed = planner.restrict(rows, demand)
     source = Input(planner.lower(needed), Mode.ALIGNED, scalars=planner.gather(planner.lower(scalars)))
     return planner.fragment("with-scalars", lambda leaves: region.over(leaves[0]), [source], [schema])
+
+
+def _read_once(planner: Planner, rows: Node, scalars: Node, demand: Demand) -> tuple[Node, Node]:
+    """Compute the rows once, with the columns that are needed for themselves and for the values beside them."""
+    (other,) = planner.demands(scalars.with_inputs, [planner.schema(rows)])
+    both = None
+    if demand.columns is not None and other.columns is not None:
+        both = tuple(name for name in planner.schema(rows) if name in {*demand.columns, *other.columns})
+    full = planner.schema(rows)
+    once = kept(planner, planner.restrict(rows, Demand(columns=both)))
+    # What was left out is not read, but expressions may be about all columns.
+    missing = [alias(decode_expr(pl.lit(None, dtype=dtype)), name) for name, dtype in full.items()]
+    known = planner.schema(once)
+    padded = select_node(None, [column(t["Alias"][1]) if t["Alias"][1] in known else t for t in missing], once)
+    return padded, scalars.with_inputs((padded,))
 
 
 def _without(demand: Demand, names: set[str]) -> Demand:

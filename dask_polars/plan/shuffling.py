@@ -27,13 +27,37 @@ def key_dtypes(keys: Sequence[Expression], schema: Mapping[str, pl.DataType]) ->
 
 def hashable(dtype: pl.DataType) -> pl.DataType:
     """Give the type in which values of a type are hashed."""
-    if dtype.base_type() in (pl.Categorical, pl.Enum):
-        return pl.String()  # the number behind a category is one process's own
+    if dtype.base_type() is pl.Enum:
+        return pl.String()
     if dtype.is_float():
         return pl.Float64()
     if dtype.is_signed_integer() and dtype != pl.Int128:
         return pl.Int64()
+    return without_categories(dtype)
+
+
+def without_categories(dtype: pl.DataType) -> pl.DataType:
+    """Give a type with text in place of categories: the number behind a category is one process's own."""
+    if isinstance(dtype, pl.Categorical):
+        return pl.String()
+    if isinstance(dtype, pl.List):
+        return pl.List(without_categories(_inner(dtype)))
+    if isinstance(dtype, pl.Array):
+        return pl.Array(without_categories(_inner(dtype)), dtype.size)
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct(
+            {
+                field.name: without_categories(field.dtype())
+                if isinstance(field.dtype, type)
+                else without_categories(field.dtype)
+                for field in dtype.fields
+            }
+        )
     return dtype
+
+
+def _inner(dtype: pl.List | pl.Array) -> pl.DataType:
+    return dtype.inner() if isinstance(dtype.inner, type) else dtype.inner
 
 
 def common_dtypes(left: Sequence[pl.DataType], right: Sequence[pl.DataType]) -> tuple[pl.DataType, ...] | None:
@@ -55,7 +79,10 @@ def common_dtypes(left: Sequence[pl.DataType], right: Sequence[pl.DataType]) -> 
 
 def partition_expression(keys: Sequence[Expression], dtypes: Sequence[pl.DataType], npartitions: int) -> Expression:
     """Build the expression that gives the partition of a row."""
-    cast = [to_expr(key).cast(dtype).alias(f"k{i}") for i, (key, dtype) in enumerate(zip(keys, dtypes, strict=True))]
+    cast = [
+        to_expr(key).cast(dtype, strict=False).alias(f"k{i}")
+        for i, (key, dtype) in enumerate(zip(keys, dtypes, strict=True))
+    ]
     number = pl.struct(cast).hash() % npartitions
     return decode_expr(number.cast(pl.UInt32).alias(PARTITION_COLUMN))
 

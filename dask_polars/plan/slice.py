@@ -18,14 +18,12 @@ from dask_polars.dsl.schemas import select_node, slice_node
 from dask_polars.kernels import count_rows_before, slice_partition
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region, simplify
+from dask_polars.plan.reread import is_cheap, per_partition
 from dask_polars.plan.stages import (
     CallStage,
     HeadStage,
     Input,
-    MapStage,
     Mode,
-    ScanStage,
-    SchemaDict,
     Size,
     Stage,
     width_of,
@@ -58,7 +56,7 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
         size = Size.guess(min(length, rows.size.rows), rows.schema)
         return planner.fragment("slice", _build(region, core), [rows], [schema], size=size)
     if not small:
-        return _by_counts(planner, region, core, rows, schema)
+        return _by_counts(planner, region, core, source, rows)
     if offset >= 0:
         wanted = offset + length
         local = planner.fragment(
@@ -84,13 +82,6 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
 
 def _build(region: Region, core: Node) -> Callable[[Sequence[Node]], Node]:
     return lambda leaves: region.over(core.with_inputs(leaves))
-
-
-def is_cheap(stage: Stage) -> bool:
-    """Say whether a partition can be computed by itself, from files or frames, so that it can be left out."""
-    if isinstance(stage, MapStage):
-        return len(stage.sources) == 1 and stage.sources[0].scalars is None and is_cheap(stage.sources[0].stage)
-    return isinstance(stage, ScanStage)
 
 
 def _in_waves(planner: Planner, local: Stage, rows: int) -> Stage:
@@ -128,21 +119,16 @@ def _top(planner: Planner, region: Region, core: Node, sort: Node, offset: int, 
 # ---------------------------------------------------------------- by counting
 
 
-def row_counts(planner: Planner, rows: Stage) -> Stage:
-    """Count the rows of all partitions: a frame with a row for each, in order."""
-    length = planner.fragment(
+def rows_before(planner: Planner, node: Node, rows: Stage) -> Stage:
+    """Count, for each partition of rows, those before it and those in it."""
+    length = per_partition(
+        planner,
         "count-rows",
         lambda leaves: select_node(None, ["Len"], leaves[0]),
-        [rows],
-        [rows.schema],
+        node,
+        rows,
         size=Size.guess(rows.npartitions, {"len": pl.UInt32()}, exact=True),
     )
-    return planner.gather(length)
-
-
-def rows_before(planner: Planner, rows: Stage) -> Stage:
-    """Count, for each partition, the rows before it and in it."""
-    counts = row_counts(planner, rows)
     schema = {"before": pl.UInt64(), "rows": pl.UInt64()}
     return CallStage(
         operation="count-rows-before",
@@ -150,13 +136,14 @@ def rows_before(planner: Planner, rows: Stage) -> Stage:
         npartitions=1,
         size=Size.guess(rows.npartitions, schema, exact=True),
         function=count_rows_before,
-        sources=(Input(counts),),
+        sources=(Input(planner.gather(length)),),
     )
 
 
-def _by_counts(planner: Planner, region: Region, core: Node, rows: Stage, schema: SchemaDict) -> Stage:
+def _by_counts(planner: Planner, region: Region, core: Node, source: Node, rows: Stage) -> Stage:
     offset, length = core.fields["offset"], core.fields["len"]
-    counts = rows_before(planner, rows)
+    schema = planner.schema(core.input)
+    counts = rows_before(planner, source, rows)
     size = Size.guess(min(length, rows.size.rows), rows.schema)
     sliced = CallStage(
         operation="slice",

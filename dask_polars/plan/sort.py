@@ -20,7 +20,9 @@ from dask_polars.kernels import SORT_KEY, range_boundaries, range_partition, sam
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
+from dask_polars.plan.reread import per_partition
 from dask_polars.plan.select import Extraction
+from dask_polars.plan.shuffling import without_categories
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
@@ -51,7 +53,7 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
         core = core.with_fields(by_column=keys, sort_options=_options_for(core, len(keys)))
         region = Region(region.chain, core)
     encoded = encode_keys(keys, core.fields["sort_options"], schema)
-    return _by_range(planner, region, rows, keys, encoded, outputs)
+    return _by_range(planner, region, source, rows, keys, encoded, outputs)
 
 
 def _options_for(core: Node, count: int) -> dict[str, object]:
@@ -69,8 +71,8 @@ def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: 
     inputs = []
     for key, dtype in zip(keys, dtypes, strict=True):
         # The number behind a category is one process's own; categories sort by their names.
-        named = to_expr(key).cast(pl.String) if dtype.base_type() is pl.Categorical else to_expr(key)
-        inputs.append(decode_expr(named))
+        named = without_categories(dtype)
+        inputs.append(key if named == dtype else decode_expr(to_expr(key).cast(named)))
 
     def spread(name: str) -> list[bool]:
         given = options[name]
@@ -82,10 +84,18 @@ def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: 
 
 
 def _by_range(
-    planner: Planner, region: Region, rows: Stage, keys: Sequence[Expression], encoded: Expression, outputs: int
+    planner: Planner,
+    region: Region,
+    source: Node,
+    rows: Stage,
+    keys: Sequence[Expression],
+    encoded: Expression,
+    outputs: int,
 ) -> Stage:
     schema = planner.schema(region.core.input)
-    only_keys = planner.fragment("sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), [rows], [schema])
+    only_keys = per_partition(
+        planner, "sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), source, rows
+    )
     sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
     samples = CallStage(
         operation="sort-sample",

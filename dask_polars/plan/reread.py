@@ -1,0 +1,111 @@
+"""
+Rows that are read twice: once for what has to be known of all of them first, and once for themselves.
+
+Counting rows before they are numbered, sampling keys before rows are sorted, a mean before rows are compared with it.
+Where a partition comes straight from files or frames it is read again, and only the columns that are needed are;
+otherwise it is computed once and kept, since to compute it again could mean another shuffle, and other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.leaves import SOURCE
+from dask_polars.dsl.nodes import Node
+from dask_polars.plan.planner import Planner
+from dask_polars.plan.sources import source_stage
+from dask_polars.plan.stages import FrameStage, Input, MapStage, ScanStage, Stage
+
+
+def is_cheap(stage: Stage) -> bool:
+    """Say whether partitions come straight from files or frames, row by row."""
+    if isinstance(stage, MapStage):
+        return len(stage.sources) == 1 and stage.sources[0].scalars is None and is_cheap(stage.sources[0].stage)
+    return isinstance(stage, (ScanStage, FrameStage))
+
+
+@dataclass(frozen=True)
+class StageSource:
+    """A stage as a leaf of a plan: what is planned on top of it reads this very stage."""
+
+    stage: Stage
+
+    @property
+    def schema(self) -> Mapping[str, pl.DataType]:
+        return self.stage.schema
+
+    @property
+    def token(self) -> str:
+        return f"stage-{self.stage.token}"
+
+    def lazy(self) -> pl.LazyFrame:
+        return pl.LazyFrame(schema=self.stage.schema)
+
+
+@source_stage.register
+def _stage_of(source: StageSource, planner: Planner) -> Stage:
+    return source.stage
+
+
+def kept(planner: Planner, node: Node) -> Node:
+    """
+    Give rows in such a way that several can read them.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    node
+        The rows.
+
+    Returns
+    -------
+    Node
+        The node itself where reading its rows again is cheap, otherwise a leaf over the stage that computes them.
+    """
+    stage = planner.lower(node)
+    return node if is_cheap(stage) else Node(SOURCE, {"source": StageSource(stage)})
+
+
+def per_partition(
+    planner: Planner,
+    operation: str,
+    build: Callable[[Sequence[Node]], Node],
+    node: Node,
+    rows: Stage,
+    **facts: Any,
+) -> Stage:
+    """
+    Compute something of each partition of rows that are read otherwise too.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        The name of the tasks.
+    build
+        Builds the fragment over the rows.
+    node
+        The rows, as a plan.
+    rows
+        The stage of this plan.
+    **facts
+        What is known of the outcome.
+
+    Returns
+    -------
+    Stage
+        With as many partitions as the rows have.
+    """
+    schema = planner.schema(node)
+    if is_cheap(rows):
+        (needed,) = planner.push_down(build, [node])
+        again = planner.lower(needed)
+        if again.npartitions == rows.npartitions:
+            rows = again
+    return planner.fragment(operation, build, [Input(rows)], [schema], **facts)

@@ -1,0 +1,68 @@
+"""The Python of the README runs, in its order, on data of the shape that it speaks of."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def make_data(directory: Path) -> None:
+    orders = pl.DataFrame(
+        {
+            "o_orderkey": range(400),
+            "o_custkey": [i % 37 for i in range(400)],
+            "o_orderstatus": [("F", "O", "P")[i % 3] for i in range(400)],
+            "o_totalprice": [float(i * 7919 % 5000) for i in range(400)],
+            "o_orderdate": [date(1994, 1, 1) + timedelta(days=3 * i) for i in range(400)],
+        }
+    )
+    customer = pl.DataFrame(
+        {"c_custkey": range(40), "c_mktsegment": [("BUILDING", "MACHINERY")[i % 2] for i in range(40)]}
+    )
+    for name, frame in (("orders", orders), ("customer", customer)):
+        (directory / "data" / name).mkdir(parents=True)
+        for number, part in enumerate(frame.iter_slices(frame.height // 4)):
+            part.write_parquet(directory / "data" / name / f"part-{number}.parquet")
+
+
+@pytest.mark.cluster
+def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_data(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = blocks()
+    assert len(found) >= 4
+    names: dict[str, Any] = {"cluster_of_the_tests": client}
+    for number, block in enumerate(found):
+        code = block.replace("Client()", "cluster_of_the_tests")
+        exec(compile(code, f"README.md, block {number + 1}", "exec"), names)
+    expected = (
+        pl.scan_parquet("data/orders/*.parquet")
+        .filter(pl.col("o_orderdate") >= pl.date(1995, 1, 1))
+        .join(pl.scan_parquet("data/customer/*.parquet"), left_on="o_custkey", right_on="c_custkey")
+        .group_by("c_mktsegment")
+        .agg(orders=pl.len(), revenue=pl.col("o_totalprice").sum())
+        .sort("c_mktsegment")
+        .collect()
+    )
+    assert names["by_segment"].sort("c_mktsegment").collect().equals(expected)
+    assert names["count"].item() == 400
+    assert names["running"].height == names["heights"]["len"].sum() == sum(names["rows"])
+
+
+def test_the_table_of_options_is_that_of_the_configuration() -> None:
+    from dask_polars import config
+
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| `(.+?)` \|", README.read_text(), flags=re.MULTILINE))
+    defaults = config.defaults()[config.NAMESPACE]
+    assert rows == {name: "null" if value is None else str(value) for name, value in defaults.items()}
