@@ -44,7 +44,8 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(found) >= 4
     names: dict[str, Any] = {"cluster_of_the_tests": client}
     for number, block in enumerate(found):
-        code = block.replace("Client()", "cluster_of_the_tests")
+        # The workers were started in another directory.
+        code = block.replace("Client()", "cluster_of_the_tests").replace('"data/', f'"{tmp_path}/data/')
         exec(compile(code, f"README.md, block {number + 1}", "exec"), names)
     expected = (
         pl.scan_parquet("data/orders/*.parquet")

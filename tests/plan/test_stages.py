@@ -1,0 +1,173 @@
+"""Which stages, exchanges and tasks a query becomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import dask_polars as dp
+from dask_polars.config import Options
+from dask_polars.graph.build import build_graph
+from dask_polars.plan import Plan, plan_queries
+from dask_polars.plan.stages import HeadStage, MapStage, ShuffleStage, Stage, walk_stages
+
+FRAME = pl.DataFrame({"k": [1, 2, 3, 4] * 6, "v": range(24), "s": ["a", "b", "c", None] * 6})
+OTHER = pl.DataFrame({"k": [1, 2, 5, 6], "w": [1.0, 2.0, 3.0, 4.0]})
+
+
+def plan(lf: dp.LazyFrame, **options: Any) -> Plan:
+    return plan_queries([lf.to_polars()], Options.current(**options))
+
+
+def stages(lf: dp.LazyFrame, **options: Any) -> list[Stage]:
+    return list(walk_stages(plan(lf, **options).roots))
+
+
+def shuffles(lf: dp.LazyFrame, **options: Any) -> list[ShuffleStage]:
+    return [stage for stage in stages(lf, **options) if isinstance(stage, ShuffleStage)]
+
+
+def tasks(lf: dp.LazyFrame, **options: Any) -> Counter[str]:
+    graph, _ = build_graph(plan(lf, **options).roots, p2p_shuffle=True)
+    names = (key[0] if isinstance(key, tuple) else key for key in graph)
+    return Counter("-".join(name.split("-")[:-1]) for name in names)
+
+
+@pytest.fixture
+def left() -> dp.LazyFrame:
+    return dp.from_polars(FRAME, npartitions=6)
+
+
+@pytest.fixture
+def right() -> dp.LazyFrame:
+    return dp.from_polars(OTHER, npartitions=3)
+
+
+SHUFFLED = {"broadcast_limit": 0, "partition_size": 100}
+
+
+def test_a_join_of_small_things_is_a_broadcast(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    query = left.join(right, on="k")
+    assert not shuffles(query)
+    assert tasks(query)["join-broadcast"] == 6
+
+
+def test_a_join_of_large_things_shuffles_both_sides(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    found = shuffles(left.join(right, on="k"), **SHUFFLED)
+    assert sorted(stage.operation for stage in found) == ["join-shuffle-left", "join-shuffle-right"]
+    assert len({stage.npartitions for stage in found}) == 1
+
+
+def test_a_group_by_on_the_key_of_a_join_moves_nothing(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    joined = left.join(right, on="k", how="left")
+    assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 2
+    assert len(shuffles(joined.group_by("w").agg(pl.col("v").median()), **SHUFFLED)) == 3
+
+
+def test_rows_with_a_right_key_of_null_are_not_thought_to_be_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    """After a left join with both keys kept, the right ones are null where nothing matched: on any partition."""
+    joined = left.join(right, left_on="k", right_on="k", how="left", coalesce=False)
+    assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 2
+    assert len(shuffles(joined.group_by("k_right").agg(pl.col("v").median()), **SHUFFLED)) == 3
+
+
+def test_an_overwritten_key_is_not_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    joined = left.join(right, on="k").with_columns(k=pl.col("k") % 2)
+    assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 3
+
+
+def test_a_renamed_key_is_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    joined = left.join(right, on="k").rename({"k": "key"})
+    assert len(shuffles(joined.group_by("key").agg(pl.col("v").median()), **SHUFFLED)) == 2
+
+
+def test_a_second_join_on_the_same_key_moves_one_side(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    query = left.join(right, on="k").join(right.with_columns(pl.col("w") + 1), on="k")
+    assert len(shuffles(query, **SHUFFLED)) == 3
+
+
+def test_scans_filters_and_partial_aggregations_are_one_task(tmp_path: Path) -> None:
+    for index in range(4):
+        FRAME.write_parquet(tmp_path / f"{index}.parquet")
+    query = dp.scan_parquet(tmp_path).filter(pl.col("v") > 3).group_by("k").agg(pl.col("v").sum())
+    found = tasks(query, max_rows_per_partition=24)
+    assert found["groupby-partial"] == 4
+    assert {name for name in found if name.startswith("scan")} <= {"scan-parquet-files", "scan-parquet-fragment"}
+
+
+def test_the_producer_and_the_consumer_of_a_shuffle_are_part_of_its_tasks(left: dp.LazyFrame) -> None:
+    found = tasks(left.filter(pl.col("v") > 1).group_by("k").agg(pl.col("v").median()), **SHUFFLED)
+    transfers, outputs = found["groupby-shuffle-transfer"], found["groupby"]
+    assert transfers == 6
+    # The frames of the client, the fragments of two stages, the barrier: nothing else.
+    assert sum(found.values()) - transfers - outputs <= 6 + 4
+
+
+def test_a_head_stops_at_the_first_files_that_give_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(20):
+        FRAME.write_parquet(tmp_path / f"{index:02}.parquet")
+    query = dp.scan_parquet(tmp_path).head(5)
+    assert any(isinstance(stage, HeadStage) for stage in stages(query, max_rows_per_partition=24))
+    read: list[str] = []
+    from dask_polars.graph import worker
+
+    original = worker.as_frame
+
+    def spy(frame: Any) -> pl.DataFrame:
+        read.extend(getattr(frame, "paths", ()))
+        return original(frame)
+
+    monkeypatch.setattr(worker, "as_frame", spy)
+    import dask
+
+    with dask.config.set({"dask-polars.max-rows-per-partition": 24}):
+        assert query.collect(scheduler="sync").equals(FRAME.head(5))
+    assert {Path(path).name for path in read} == {"00.parquet"}
+
+
+def test_predicates_and_projections_cross_exchanges(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    query = left.join(right, on="k").filter(pl.col("v") > 20).select("k", "w")
+    (source,) = [stage for stage in stages(query, **SHUFFLED) if stage.schema.keys() == {"k", "v"}][:1]
+    assert isinstance(source, MapStage)
+    sent = [stage for stage in shuffles(query, **SHUFFLED) if stage.operation == "join-shuffle-left"]
+    assert set(sent[0].schema) == {"k", "v"}, "the column s is not sent"
+    assert 'col("v")' in dp.LazyFrame(query.to_polars()).explain()
+
+
+def test_common_parts_of_queries_are_planned_once(left: dp.LazyFrame) -> None:
+    base = left.group_by("k").agg(pl.col("v").median())
+    both = plan_queries(
+        [base.filter(pl.col("k") > 1).to_polars(), base.filter(pl.col("k") > 1).select("v", "k").to_polars()],
+        Options.current(**SHUFFLED),
+    )
+    assert len([stage for stage in walk_stages(both.roots) if isinstance(stage, ShuffleStage)]) == 1
+
+
+def test_rows_behind_an_exchange_are_computed_once_for_their_own_mean(left: dp.LazyFrame) -> None:
+    medians = left.group_by("k").agg(pl.col("v").median())
+    query = medians.filter(pl.col("v") > pl.col("v").mean())
+    assert len(shuffles(query, **SHUFFLED)) == 1
+
+
+def test_equal_queries_have_equal_names(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    def query(value: int) -> str:
+        lf = left.join(right, on="k").filter(pl.col("v") > value).group_by("s").agg(pl.col("w").mean())
+        return plan(lf, **SHUFFLED).roots[0].name
+
+    assert query(1) == query(1)
+    assert query(1) != query(2)
+
+
+def test_ten_thousand_partitions() -> None:
+    """Graphs stay small: a fragment is there once for each stage, not once for each task."""
+    import pickle
+
+    frame = pl.DataFrame({"k": range(10_000), "v": range(10_000)})
+    lf = dp.from_polars(frame, npartitions=10_000)
+    query = lf.join(lf.group_by("k").agg(pl.col("v").sum()), on="k").group_by("v").agg(pl.len())
+    graph, _ = build_graph(plan(query, broadcast_limit=0).roots, p2p_shuffle=True)
+    assert len(pickle.dumps(graph)) < 30e6

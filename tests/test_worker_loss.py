@@ -1,0 +1,69 @@
+"""A worker that dies changes no answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import dask
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import dask_polars as dp
+
+pytestmark = pytest.mark.cluster
+
+ROWS = pl.DataFrame({"k": [index % 37 for index in range(2000)], "v": range(2000)})
+
+
+def slowly(part: pl.DataFrame) -> pl.DataFrame:
+    time.sleep(0.15)
+    return part
+
+
+@pytest.fixture
+def two_workers() -> Any:
+    from distributed import Client, LocalCluster
+
+    settings = {"distributed.deploy.lost-worker-timeout": "60s", "distributed.scheduler.allowed-failures": 10}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("delay", [0.4, 1.1, 1.8])
+def test_a_query_survives_a_killed_worker(two_workers: Any, delay: float) -> None:
+    (victim, *_) = two_workers.run(os.getpid).values()
+    rows = dp.from_polars(ROWS, npartitions=16).map_partitions(slowly)
+    query = rows.group_by("k").agg(pl.col("v").median()).map_partitions(slowly).sort("k")
+    killer = threading.Timer(delay, lambda: os.kill(victim, signal.SIGKILL))
+    killer.start()
+    with dask.config.set({"dask-polars.partition-size": 2000, "dask-polars.shuffle-method": "p2p"}):
+        got = query.collect()
+    killer.join()
+    assert_frame_equal(got, ROWS.group_by("k").agg(pl.col("v").median()).sort("k"))
+
+
+def test_categories_inside_of_keys_mean_the_same_in_all_processes(client: Any) -> None:
+    """The number behind a category is that of a process; workers see the categories in different orders."""
+
+    def with_categories(part: pl.DataFrame) -> pl.DataFrame:
+        named = pl.concat_str(pl.lit("c"), pl.col("k"))
+        return part.select(
+            pl.concat_list(named).cast(pl.List(pl.Categorical)).alias("l"),
+            pl.struct(c=named.cast(pl.Categorical)).alias("s"),
+            "v",
+        )
+
+    schema = with_categories(ROWS.head(0)).schema
+    lf = dp.from_polars(ROWS.sort("v", descending=True), npartitions=6).map_partitions(with_categories, schema=schema)
+    with dask.config.set({"dask-polars.partition-size": 2000, "dask-polars.shuffle-method": "p2p"}):
+        for key in ("l", "s"):
+            assert lf.group_by(key).agg(pl.col("v").median()).collect().height == 37
