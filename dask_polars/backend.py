@@ -17,7 +17,6 @@ import cloudpickle
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from dask.hashing import hash_buffer_hex
 from dask.sizeof import sizeof
 from dask.tokenize import normalize_token
 from distributed.protocol.serialize import dask_deserialize, dask_serialize
@@ -81,6 +80,8 @@ def register() -> None:
 
     It can be called any number of times. Frames leave the process in our format only after :func:`enable_wire`.
     """
+    from dask_polars import tokens
+
     if _State.registered:
         return
     sizes: dict[type, Callable] = {
@@ -97,16 +98,16 @@ def register() -> None:
     ):
         dask_serialize.register(kind, dump)
         dask_deserialize.register(kind, load)
-    tokens: dict[type, Callable] = {
-        pl.DataFrame: token_dataframe,
-        pl.Series: token_series,
-        pl.LazyFrame: token_lazyframe,
-        pl.Expr: token_expr,
-        pl.Schema: token_schema,
-        pl.DataType: token_dtype,
-        type(pl.Int64): token_dtype,
+    tokenizers: dict[type, Callable] = {
+        pl.DataFrame: tokens.token_dataframe,
+        pl.Series: tokens.token_series,
+        pl.LazyFrame: tokens.token_lazyframe,
+        pl.Expr: tokens.token_expr,
+        pl.Schema: tokens.token_schema,
+        pl.DataType: tokens.token_dtype,
+        type(pl.Int64): tokens.token_dtype,
     }
-    for kind, token in tokens.items():
+    for kind, token in tokenizers.items():
         normalize_token.register(kind, token)
     _State.registered = True
 
@@ -171,7 +172,7 @@ def _series_bytes(s: pl.Series) -> int:
 
 
 def _held_bytes(s: pl.Series) -> int:
-    chunks = _arrow_table(s.to_frame()).column(0).chunks if _is_arrow(s.dtype) else []
+    chunks = _arrow_table(s.to_frame()).column(0).chunks if is_arrow(s.dtype) else []
     # Chunks of one column share buffers of text, so each buffer is counted once.
     buffers = {b.address: b.size for chunk in chunks for b in chunk.buffers() if b is not None}
     return sum(buffers.values()) if chunks else int(s.estimated_size()) + VIEW_SIZE * len(s)
@@ -196,15 +197,15 @@ def _instance(dtype: Any) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype
 
 
-def _is_arrow(dtype: pl.DataType) -> bool:
+def is_arrow(dtype: pl.DataType) -> bool:
     match dtype:
         case pl.Array():
             # Polars 2.1 cannot read an array of width zero that has nulls.
-            return dtype.size > 0 and _is_arrow(_instance(dtype.inner))
+            return dtype.size > 0 and is_arrow(_instance(dtype.inner))
         case pl.List():
-            return _is_arrow(_instance(dtype.inner))
+            return is_arrow(_instance(dtype.inner))
         case pl.Struct():
-            return all(_is_arrow(_instance(field.dtype)) for field in dtype.fields)
+            return all(is_arrow(_instance(field.dtype)) for field in dtype.fields)
         case _:
             return dtype.base_type() in _ARROW_DTYPES
 
@@ -250,7 +251,7 @@ class _Packer:
             return length, [], [self.pack(array.indices)], self.pack(array.dictionary)
         if pa.types.is_null(dtype):
             return length, [None], [], None
-        if compact and _is_view(dtype):
+        if compact and is_view(dtype):
             array = _compact_text(array)
         offset, buffers = array.offset, array.buffers()
         validity = self.add(_crop_bits(buffers[0], offset, length))
@@ -266,7 +267,7 @@ class _Packer:
             return length, [validity, self.add(offsets)], [self.pack(child, compact)], None
         if pa.types.is_boolean(dtype):
             return length, [validity, self.add(_crop_bits(buffers[1], offset, length))], [], None
-        width = VIEW_SIZE if _is_view(dtype) else dtype.bit_width // 8
+        width = VIEW_SIZE if is_view(dtype) else dtype.bit_width // 8
         data = buffers[1].slice(offset * width, length * width)
         return length, [validity, self.add(data), *map(self.add, buffers[2:])], [], None
 
@@ -282,7 +283,7 @@ def _unpack(dtype: pa.DataType, layout: Layout, buffers: Sequence[pa.Buffer]) ->
     return pa.Array.from_buffers(dtype, length, found, children=parts or None)
 
 
-def _is_view(dtype: pa.DataType) -> bool:
+def is_view(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_string_view(dtype) or pa.types.is_binary_view(dtype))
 
 
@@ -313,7 +314,7 @@ def _crop_list(array: pa.Array, buffer: pa.Buffer) -> tuple[pa.Buffer, pa.Array]
 def _text_buffers(array: pa.Array) -> Iterable[pa.Buffer]:
     """The buffers that views point into, at any depth; a dictionary has only what its rows use."""
     dtype = array.type
-    if _is_view(dtype):
+    if is_view(dtype):
         yield from array.buffers()[2:]
     elif pa.types.is_struct(dtype):
         for i in range(dtype.num_fields):
@@ -402,7 +403,7 @@ def _is_small(df: pl.DataFrame) -> bool:
 def _dump(df: pl.DataFrame) -> tuple[dict, list[memoryview]]:
     if not df.width or _is_small(df):
         return {"height": df.height}, [memoryview(df.serialize())] if df.width else []
-    plain = [name for name, dtype in df.schema.items() if _is_arrow(dtype)]
+    plain = [name for name, dtype in df.schema.items() if is_arrow(dtype)]
     others = {name: _dump_other(df.get_column(name)) for name in df.columns if name not in set(plain)}
     packer = _Packer()
     schema, layouts = b"", list[list[Layout]]()
@@ -514,92 +515,3 @@ def serialize_lazyframe(lf: pl.LazyFrame, context: dict | None = None) -> tuple[
 def deserialize_lazyframe(header: dict, frames: Sequence[Any]) -> pl.LazyFrame:
     """Read a plan."""
     return pl.LazyFrame.deserialize(io.BytesIO(frames[0]))
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# tokens: equal for equal content, in every process. A hidden value under a null must not matter, a -0.0 must.
-
-
-def token_dataframe(df: pl.DataFrame) -> tuple:
-    """What a frame holds, as hashes: chunks, slices, and codes of categories make no difference."""
-    return "pl.DataFrame", df.height, [token_series(s) for s in df.get_columns()]
-
-
-def token_series(s: pl.Series) -> tuple:
-    """What a series holds, as hashes."""
-    return "pl.Series", s.name, token_dtype(s.dtype), len(s), _token_values(s.rechunk())
-
-
-def token_lazyframe(lf: pl.LazyFrame) -> Any:
-    """The serialized plan, as a hash; files count by their names, not by what is in them."""
-    try:
-        return "pl.LazyFrame", hash_buffer_hex(lf.serialize())
-    except Exception:
-        # Dask then says that it cannot be done, or takes a random token, as it is configured.
-        return normalize_token.dispatch(object)(lf)
-
-
-def token_expr(expr: pl.Expr) -> Any:
-    """The serialized expression, as a hash."""
-    try:
-        return type(expr).__name__, hash_buffer_hex(expr.meta.serialize())
-    except Exception:
-        return normalize_token.dispatch(object)(expr)
-
-
-def token_schema(schema: pl.Schema) -> tuple:
-    """Names and types, in order."""
-    return "pl.Schema", [(name, token_dtype(dtype)) for name, dtype in schema.items()]
-
-
-def token_dtype(dtype: Any) -> tuple:
-    """A type; a class and an instance without parameters are one type to Polars, and so they are here."""
-    if isinstance(dtype, type) or not vars(dtype):
-        return "pl.DataType", str(dtype)
-    return "pl.DataType", str(dtype), hash_buffer_hex(cloudpickle.dumps(dtype))
-
-
-def _token_values(s: pl.Series) -> Any:
-    if not len(s):
-        return None
-    nulls = _hash_bits(s.is_null()) if s.null_count() else None
-    match s.dtype:
-        case pl.Null():
-            return None
-        case pl.Object():
-            return normalize_token(s.to_list())
-        case pl.Categorical() | pl.Enum() | pl.Int128() | pl.UInt128():
-            # The codes of a category depend on what a process has seen before; Arrow has no integers of 128 bits.
-            return nulls, _token_values(s.cast(pl.String))
-        case pl.Struct():
-            return nulls, [token_series(field) for field in s.struct.unnest().get_columns()]
-        case pl.List():
-            # What lies under a null, and between the lists, is left out.
-            inner = s.explode(empty_as_null=False, keep_nulls=False)
-            return nulls, _token_values(s.list.len()), token_series(inner)
-        case pl.Array(size=0):
-            return nulls
-        case pl.Array():
-            return nulls, token_series(s.drop_nulls().explode())
-        case _ if not _is_arrow(s.dtype):
-            return nulls, hash_buffer_hex(pickle.dumps(s))
-        case _:
-            return nulls, _hash_flat(s)
-
-
-def _hash_bits(s: pl.Series) -> str:
-    return hash_buffer_hex(s.cast(pl.UInt8).to_numpy())
-
-
-def _hash_flat(s: pl.Series) -> Any:
-    if s.null_count():
-        s = s.drop_nulls()
-    if s.dtype == pl.Boolean:
-        return _hash_bits(s)
-    array = s.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-    if _is_view(array.type):
-        array = array.cast(pa.large_string() if s.dtype == pl.String else pa.large_binary())
-        _, offsets, text = array.buffers()
-        return hash_buffer_hex(offsets.slice(0, 8 * (len(array) + 1))), hash_buffer_hex(text or b"")
-    width = array.type.bit_width // 8
-    return hash_buffer_hex(array.buffers()[1].slice(array.offset * width, len(array) * width))

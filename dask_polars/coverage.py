@@ -133,6 +133,9 @@ def _first(frame: pl.DataFrame) -> pl.DataFrame:
 CASES: tuple[Case, ...] = (
     # Sources
     Case("`scan_parquet`", lambda t: t.scan()),
+    Case("`pl.scan_csv`", lambda t: LazyFrame(pl.scan_csv(t.files / "one.csv"))),
+    Case("`pl.scan_ndjson`", lambda t: LazyFrame(pl.scan_ndjson(t.files / "one.ndjson"))),
+    Case("`pl.scan_ipc`", lambda t: LazyFrame(pl.scan_ipc(t.files / "one.arrow"))),
     Case("`from_polars`", lambda t: t.a),
     Case("a frame in memory, as `df.lazy()`", lambda t: LazyFrame(t.a.to_polars().collect(engine="in-memory"))),
     # Row by row

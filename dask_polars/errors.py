@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import polars as pl
+
 
 class FallbackWarning(UserWarning):
     """A part of a query is gathered to one partition, because it is not distributed (yet)."""
@@ -13,3 +15,7 @@ class FallbackError(NotImplementedError):
 
 class PlanDecodeError(NotImplementedError):
     """A plan holds something that cannot be taken apart; it can still be run whole."""
+
+
+class PlanSendError(pl.exceptions.ComputeError):
+    """A query holds what cannot be sent to another process, as an open file; it can only be run where it is."""

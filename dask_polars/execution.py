@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Literal
 
 import polars as pl
 from dask.base import get_scheduler
+from polars.lazyframe.engine_config import get_engine_affinity_override
 
 from dask_polars.config import Options
+from dask_polars.errors import PlanSendError
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.plan import Plan, plan_queries
-
-# Polars' own default; named, since "auto" may be configured to be this package's engine.
-LOCAL_ENGINE: Final = "streaming"
+from dask_polars.plan.planner import Fallback
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,20 @@ def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Option
     list of polars.DataFrame
     """
     if target.get is None:
-        return pl.collect_all(queries, engine=LOCAL_ENGINE)
-    plan = plan_queries(queries, options)
+        return pl.collect_all(queries, engine=local_engine())
+    try:
+        plan = plan_queries(queries, options)
+    except PlanSendError as error:
+        Plan((), options, (Fallback("the query", str(error)),)).announce()
+        return pl.collect_all(queries, engine=local_engine())
     plan.announce()
     return run_plan(plan, target)
+
+
+def local_engine() -> Literal["auto", "streaming"]:
+    """Name the engine for queries that Polars runs in this process: its own choice, unless that is an engine of ours."""
+    override = get_engine_affinity_override()
+    return "auto" if override is None or override.name != "dask" else "streaming"
 
 
 def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:

@@ -7,9 +7,11 @@ made of them, by the rules of Polars: a directory stands for all files below it,
 
 from __future__ import annotations
 
+import datetime
 import glob as globbing
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dask_polars.dsl.codec import to_lazyframe
+from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.dsl.nodes import Node
 
 _SAMPLE = 8  # footers that are read to learn how large rows are
@@ -51,9 +53,12 @@ class FileSet:
     rows_of
         Counts the rows of each file exactly; None where that would mean to read them.
     rows_of_one
-        Counts the rows in each row group of a file; None where there are no such.
-    arguments
-        What the scan of a part of the files is to be called with; None for the same as that of all of them.
+        Counts the rows in each row group of a file, of which there are none where they cannot be read; None where files
+        have no row groups.
+    fields
+        Fields of the scan of a part of the files that are not those of the scan of all of them.
+    stamp
+        A hash of what tells that a file was written anew.
     """
 
     format: str
@@ -65,7 +70,8 @@ class FileSet:
     distinct: Mapping[str, float]
     rows_of: Callable[[], list[int]] | None
     rows_of_one: Callable[[str], list[int]] | None
-    arguments: Mapping[str, Any] | None
+    fields: Mapping[str, Any]
+    stamp: str
 
 
 def file_set(scan: Node) -> FileSet | None:
@@ -88,51 +94,78 @@ def file_set(scan: Node) -> FileSet | None:
     if "Paths" not in sources or any(arguments.get(name) is not None for name in whole):
         return None
     given = [item["inner"] for item in sources["Paths"]]
-    if kind not in ("Parquet",) or not all(isinstance(path, str) for path in given):
-        return _whole_scan(scan, kind)
+    if kind != "Parquet" or not all(isinstance(path, str) for path in given):
+        return None
     found = _expand(given, glob=arguments["glob"], hidden=arguments.get("hidden_file_prefix"))
-    if found is None or not found:
-        return _whole_scan(scan, kind)
-    paths, sizes = tuple(path for path, _ in found), tuple(size for _, size in found)
-    return _parquet(scan, given, paths, sizes)
+    return _parquet(scan, given, found) if found else None
 
 
-def _whole_scan(scan: Node, kind: str) -> FileSet | None:
-    return None
+def bytes_on_disk(scan: Node) -> int | None:
+    """
+    Sum up the sizes of the files of a scan.
+
+    Parameters
+    ----------
+    scan
+        A node of kind ``"Scan"``.
+
+    Returns
+    -------
+    int, or None
+        None where they are not known: for files of other machines, and buffers in memory.
+    """
+    given = [item["inner"] for item in scan.fields["sources"].get("Paths", ())]
+    if not given or any(not isinstance(path, str) or _is_remote(path) for path in given):
+        return None
+    return sum(file.size for file in _expand(given, glob=scan.fields["unified_scan_args"]["glob"], hidden=None))
 
 
 # ---------------------------------------------------------------- paths
 
 
-def _expand(paths: Sequence[str], *, glob: bool, hidden: Any) -> list[tuple[str, int]] | None:
-    out: list[tuple[str, int]] = []
+@dataclass(frozen=True)
+class File:
+    """A file that was found: its path, its bytes on disk, and what changes when it is written anew."""
+
+    path: str
+    size: int
+    stamp: str
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path and not path.startswith("file://")
+
+
+def _expand(paths: Iterable[str], *, glob: bool, hidden: Any) -> list[File]:
+    out: list[File] = []
     for path in paths:
-        found = (
-            _expand_remote(path, glob)
-            if "://" in path and not path.startswith("file://")
-            else _expand_local(path, glob)
-        )
-        if found is None:
-            return None
-        out.extend(found)
+        out.extend(_expand_remote(path, glob) if _is_remote(path) else _expand_local(path, glob))
     prefixes = tuple(hidden) if hidden else ()
     if prefixes:
-        out = [item for item in out if not os.path.basename(item[0]).startswith(prefixes)]
+        out = [file for file in out if not os.path.basename(file.path).startswith(prefixes)]
     return out
 
 
-def _expand_local(path: str, glob: bool) -> list[tuple[str, int]]:
+def _expand_local(path: str, glob: bool) -> list[File]:
     path = path.removeprefix("file://")
     if os.path.isdir(path):
-        found = [os.path.join(root, name) for root, _, names in os.walk(path) for name in names]
-        return [(name, os.path.getsize(name)) for name in sorted(found) if os.path.getsize(name)]
+        names = [os.path.join(root, name) for root, _, names in os.walk(path) for name in names]
+        return [file for file in map(_local_file, sorted(names)) if file.size]
     if glob and globbing.has_magic(path):
-        names = [name for name in sorted(globbing.glob(path, recursive=True)) if os.path.isfile(name)]
-        return [(name, os.path.getsize(name)) for name in names]
-    return [(path, os.path.getsize(path))]
+        names = globbing.glob(path, recursive=True, include_hidden=True)
+        return [_local_file(name) for name in sorted(names) if os.path.isfile(name)]
+    return [_local_file(path)]
 
 
-def _expand_remote(path: str, glob: bool) -> list[tuple[str, int]] | None:
+def _local_file(path: str) -> File:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return File(path, 0, "")  # Polars says so when the query runs, if it gets that far
+    return File(path, found.st_size, str(found.st_mtime_ns))
+
+
+def _expand_remote(path: str, glob: bool) -> list[File]:
     fs, root = fsspec.core.url_to_fs(path)
     scheme = path.split("://", 1)[0]
     if glob and globbing.has_magic(root):
@@ -141,87 +174,103 @@ def _expand_remote(path: str, glob: bool) -> list[tuple[str, int]] | None:
         found = fs.find(root, detail=True)
     else:
         found = {root: fs.info(root)}
-    return [(f"{scheme}://{name}", info["size"]) for name, info in sorted(found.items()) if info["type"] == "file"]
+    return [
+        File(f"{scheme}://{name}", info["size"], str(info.get("ETag") or info.get("LastModified") or info.get("mtime")))
+        for name, info in sorted(found.items())
+        if info["type"] == "file"
+    ]
 
 
 # ---------------------------------------------------------------- parquet
 
 
-def _parquet(scan: Node, given: Sequence[str], paths: tuple[str, ...], sizes: tuple[int, ...]) -> FileSet:
+def _parquet(scan: Node, given: Sequence[str], files: Sequence[File]) -> FileSet:
     schema = dict(to_lazyframe(scan).collect_schema())
-    sample = _sample(paths)
-    footers = _footers([paths[index] for index in sample], [sizes[index] for index in sample])
-    sampled_rows = sum(footer.rows for footer in footers)
-    sampled_bytes = sum(footer.memory(schema) for footer in footers)
-    share = sum(sizes) / max(sum(sizes[index] for index in sample), 1)
-    exact = len(sample) == len(paths)
+    by_path = {file.path: file for file in files}
+    picked = [files[index] for index in _sample(files)]
+    found = _footers(picked)
+    sampled = [(file, footer) for file, footer in zip(picked, found, strict=True) if footer is not None]
+    footers = [footer for _, footer in sampled]
+    share = sum(file.size for file in files) / max(sum(file.size for file, _ in sampled), 1)
 
     def rows_of() -> list[int]:
-        return [footer.rows for footer in _footers(paths, sizes)]
+        return [0 if footer is None else footer.rows for footer in _footers(files)]
 
     def rows_of_one(path: str) -> list[int]:
-        (footer,) = _footers([path], [sizes[paths.index(path)]])
-        return list(footer.row_groups)
+        (footer,) = _footers([by_path[path]])
+        return [] if footer is None else list(footer.row_groups)
 
     return FileSet(
         format="parquet",
-        paths=paths,
-        sizes=sizes,
-        rows=sampled_rows * share,
-        bytes=sampled_bytes * share,
-        exact=exact,
+        paths=tuple(file.path for file in files),
+        sizes=tuple(file.size for file in files),
+        rows=sum(footer.rows for footer in footers) * share,
+        bytes=sum(footer.memory(schema) for footer in footers) * share,
+        exact=len(footers) == len(files),
         distinct=_distinct(footers, share),
         rows_of=rows_of,
         rows_of_one=rows_of_one,
-        arguments=_arguments_for_parts(scan, given, paths, schema) if len(paths) > 1 else None,
+        fields=_fields_for_parts(scan, given, files, schema),
+        stamp=hashlib.sha1(repr(files).encode(), usedforsecurity=False).hexdigest(),
     )
 
 
-def _sample(paths: Sequence[str]) -> list[int]:
+def _sample(paths: Sequence[Any]) -> list[int]:
     """Pick files from all over the list, the first and the last among them."""
     if len(paths) <= _SAMPLE:
         return list(range(len(paths)))
     return sorted({round(index * (len(paths) - 1) / (_SAMPLE - 1)) for index in range(_SAMPLE)})
 
 
-def _arguments_for_parts(
-    scan: Node, given: Sequence[str], paths: Sequence[str], schema: Mapping[str, pl.DataType]
+def _fields_for_parts(
+    scan: Node, given: Sequence[str], files: Sequence[File], schema: Mapping[str, pl.DataType]
 ) -> dict[str, Any]:
     """
     Write down what Polars finds out by looking at all files, so that a part of the files means the same.
 
     That is the schema, which is that of the first file, and the columns that are in the names of directories.
     """
-    arguments = dict(scan.fields["unified_scan_args"])
+    arguments, options = dict(scan.fields["unified_scan_args"]), dict(scan.fields["scan_type"]["Parquet"]["options"])
     hive = dict(arguments["hive_options"])
-    names = _hive_names(given, paths) if hive["enabled"] is not False else []
-    explicit = hive["schema"]["fields"] if hive["schema"] else {}
-    in_paths = [name for name in names if name in schema]
+    start = min(map(_hive_start, given))
+    explicit = list(hive["schema"]["fields"]) if hive["schema"] else []
+    names = [name for name in _hive_names(files[0].path[start:]) if name in schema]
     if hive["enabled"] is None:
-        hive["enabled"] = bool(in_paths) and len(given) == 1 and os.path.isdir(given[0])
-        in_paths = in_paths if hive["enabled"] else []
-    if in_paths and not explicit:
-        hive["schema"] = _encoded_schema(scan, {name: schema[name] for name in in_paths})
-    hive["hive_start_idx"] = 0
-    arguments["hive_options"] = hive
-    added = {*in_paths, *explicit, arguments["include_file_paths"]}
-    first = pl.read_parquet_schema(paths[0]) if "://" not in paths[0] and added & set(schema) else None
-    own = {name: dtype for name, dtype in schema.items() if name not in added or (first is not None and name in first)}
-    if arguments["schema"] is None:
-        arguments["schema"] = _encoded_schema(scan, own)
-    return arguments
+        hive["enabled"] = bool(names or explicit) and len(given) == 1 and os.path.isdir(given[0])
+    if not hive["enabled"]:
+        names, explicit = [], []
+    elif names and not explicit:
+        hive["schema"] = _encoded_schema({name: schema[name] for name in names})
+    arguments.update(hive_options={**hive, "hive_start_idx": start}, glob=False, expand_paths=False)
+    if options["schema"] is None:
+        added = {*names, *explicit, arguments["include_file_paths"]}
+        own = _own_schema(scan, files[0]) if added & set(schema) else schema
+        options["schema"] = _encoded_schema({name: own.get(name, schema[name]) for name in schema if name in own})
+    return {"unified_scan_args": arguments, "scan_type": {"Parquet": {"options": options}}}
 
 
-def _encoded_schema(scan: Node, schema: Mapping[str, pl.DataType]) -> Any:
+def _own_schema(scan: Node, file: File) -> Mapping[str, pl.DataType]:
+    """Give the columns that are in a file, without those that are made of its path."""
+    arguments = dict(scan.fields["unified_scan_args"])
+    hive = {**arguments["hive_options"], "enabled": False, "schema": None}
+    arguments.update(hive_options=hive, include_file_paths=None, glob=False)
+    one = scan.with_fields(sources={"Paths": [{"inner": file.path}]}, unified_scan_args=arguments)
+    return to_lazyframe(one).collect_schema()
+
+
+def _encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
     """Write a schema as plans do."""
-    from dask_polars.dsl.codec import decode
-
     return decode(pl.LazyFrame(schema=schema)).fields["schema"]
 
 
-def _hive_names(given: Sequence[str], paths: Sequence[str]) -> list[str]:
+def _hive_start(path: str) -> int:
+    """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
+    return len(path) if os.path.isdir(path) else 0
+
+
+def _hive_names(path: str) -> list[str]:
     """Name the columns that stand in the directories of a path, as ``name=value``."""
-    parts = os.path.dirname(paths[0]).split("/")
+    parts = os.path.dirname(path).split("/")
     return [part.split("=", 1)[0] for part in parts if "=" in part]
 
 
@@ -252,33 +301,36 @@ class Footer:
         return total
 
 
-def _footers(paths: Sequence[str], sizes: Sequence[int]) -> list[Footer]:
-    def read(index: int) -> Footer:
-        path = paths[index]
-        stamp = os.stat(path).st_mtime_ns if "://" not in path else sizes[index]
-        return _footer(path, stamp)
-
-    if len(paths) <= 2:
-        return [read(index) for index in range(len(paths))]
+def _footers(files: Sequence[File]) -> list[Footer | None]:
+    """Read the footers of files; None where that fails, which Polars will say in its own words when the query runs."""
+    if len(files) <= 2:
+        return [_footer(file) for file in files]
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(read, range(len(paths))))
+        return list(pool.map(_footer, files))
 
 
 @lru_cache(maxsize=20_000)
-def _footer(path: str, stamp: int) -> Footer:
+def _footer(file: File) -> Footer | None:
     try:
-        if "://" in path:
-            with fsspec.open(path, "rb") as file:
-                metadata = pq.read_metadata(file)
+        if _is_remote(file.path):
+            with fsspec.open(file.path, "rb") as opened:
+                metadata = pq.read_metadata(opened)
         else:
-            metadata = pq.read_metadata(path)
+            metadata = pq.read_metadata(file.path)
     except pa.ArrowNotImplementedError:
-        # Types that pyarrow does not know, as Int128: Polars counts the rows.
-        return Footer((pl.scan_parquet(path).select(pl.len()).collect(engine="in-memory").item(),), {}, {}, {})
-    except (pa.ArrowInvalid, OSError) as error:
-        error.add_note(f"while reading the footer of {path}")
-        raise
+        return _counted(file)
+    except (pa.ArrowException, OSError):
+        return None
     return _digest(metadata)
+
+
+def _counted(file: File) -> Footer | None:
+    """Count the rows of a file with types that pyarrow does not know, as Int128."""
+    try:
+        rows = pl.scan_parquet(file.path, glob=False).select(pl.len()).collect(engine="in-memory").item()
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+    return Footer((rows,), {}, {}, {})
 
 
 def _digest(metadata: pq.FileMetaData) -> Footer:
@@ -314,8 +366,7 @@ def _span(name: str, chunks: Sequence[Any]) -> dict[str, tuple[Any, Any]]:
     found = [chunk.statistics for chunk in chunks]
     if any(item is None or not item.has_min_max for item in found):
         return {}
-    low, high = min(item.min for item in found), max(item.max for item in found)
-    return {name: (low, high)}
+    return {name: (min(item.min for item in found), max(item.max for item in found))}
 
 
 def _distinct(footers: Sequence[Footer], share: float) -> dict[str, float]:
@@ -340,8 +391,8 @@ def _distinct(footers: Sequence[Footer], share: float) -> dict[str, float]:
 
 
 def _span_bound(spans: Sequence[tuple[Any, Any]], share: float) -> list[float]:
-    import datetime
-
+    if len({type(value) for span in spans for value in span}) > 1:
+        return []  # the files differ in the type of the column
     low, high = min(span[0] for span in spans), max(span[1] for span in spans)
     if isinstance(low, bool):
         return [2.0]

@@ -10,7 +10,7 @@ import polars as pl
 
 from dask_polars.config import Options
 from dask_polars.dsl.leaves import decode_with_sources
-from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError
+from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.stages import MapStage, Size, Stage
 
@@ -81,6 +81,10 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
     schema = dict(query.collect_schema())  # a wrong query fails here, as it would with Polars
     try:
         root = decode_with_sources(query)
+    except pl.exceptions.ComputeError as error:
+        if "serialization failed" not in str(error):
+            raise
+        raise PlanSendError(f"the query holds what cannot be sent to a worker: {error}") from error
     except PlanDecodeError as error:
         planner.fallbacks.append(Fallback("the query", str(error)))
         return MapStage(

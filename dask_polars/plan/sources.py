@@ -12,11 +12,10 @@ import msgpack
 import polars as pl
 
 from dask_polars.dsl.codec import encode, to_lazyframe
-from dask_polars.io.files import FileSet, file_set
-from dask_polars.plan.fallback import gather_and_run
-from dask_polars.plan.planner import Planner, lowers, split_evenly
+from dask_polars.io.files import FileSet, bytes_on_disk, file_set
+from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import FrameStage, MapStage, ScanPart, ScanStage, Size, Stage
+from dask_polars.plan.stages import FrameStage, MapStage, ScanPart, ScanStage, Size, Stage, width_of
 
 
 def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
@@ -60,10 +59,10 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
     node = region.core
     files = file_set(node)
     if files is None:
-        return gather_and_run(planner, region, "scan", "its files cannot be told apart")
+        return _whole_scan(planner, region)
     schema = planner.schema(node)
     parts = scan_parts(planner, files)
-    scan = node if files.arguments is None else node.with_fields(unified_scan_args=files.arguments)
+    scan = node.with_fields(**files.fields)
     stage = ScanStage(
         operation=f"scan-{files.format}",
         schema=schema,
@@ -73,8 +72,31 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         scan=msgpack.packb({"kind": "Scan", "fields": dict(scan.fields)}, default=_unpackable),
         parts=parts,
         nfiles=len(files.paths),
+        stamp=files.stamp,
     )
     return on_source(planner, region, stage)
+
+
+def _whole_scan(planner: Planner, region: Region) -> Stage:
+    """Lower a scan that is not cut into parts: one task reads it, and runs the region."""
+    node = region.core
+    kind = next(iter(node.fields["scan_type"]))
+    kind = kind if isinstance(kind, str) else "python"
+    schema = planner.schema(region.root)
+    on_disk = bytes_on_disk(node)
+    size = Size.guess(1e6, schema) if on_disk is None else Size(on_disk / width_of(schema), on_disk)
+    in_memory = "Paths" not in node.fields["sources"]
+    reason = "a buffer in memory is read by one task" if in_memory else f"{kind} files are read by one task"
+    planner.fallbacks.append(Fallback(f"scan of {kind}", reason))
+    return MapStage(
+        operation=f"scan-{kind.lower()}",
+        schema=schema,
+        npartitions=1,
+        size=size.scaled(selectivity(region)),
+        template=encode(region.root),
+        sources=(),
+        fallback=reason,
+    )
 
 
 def _unpackable(value: Any) -> Any:
@@ -115,7 +137,8 @@ def scan_parts(planner: Planner, files: FileSet) -> tuple[ScanPart, ...]:
             if group:
                 parts.append(ScanPart(tuple(group)))
                 group, filled = [], 0.0
-            parts.extend(_split_by_row_groups(path, files.rows_of_one(path), size, target))
+            row_groups = files.rows_of_one(path)
+            parts.extend(_split_by_row_groups(path, row_groups, size, target) if row_groups else [ScanPart((path,))])
             continue
         if group and filled + size > target:
             parts.append(ScanPart(tuple(group)))

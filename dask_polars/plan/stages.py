@@ -205,9 +205,10 @@ class ScanStage(Stage):
     scan: bytes
     parts: tuple[ScanPart, ...]
     nfiles: int
+    stamp: str
 
     def identity(self) -> tuple[Any, ...]:
-        return (self.scan, self.parts)
+        return (self.scan, self.parts, self.stamp)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

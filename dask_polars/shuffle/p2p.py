@@ -21,30 +21,17 @@ the workers do not change, so that this stays the exception.
 
 from __future__ import annotations
 
-import asyncio
-import io
-import mmap
 import os
-import pickle
-import struct
-import threading
-from collections import defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from itertools import compress
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
 from dask._task_spec import GraphNode, Task, TaskRef
-from dask.sizeof import sizeof
 from dask.typing import Key
-from distributed.core import clean_exception
-from distributed.metrics import context_meter
 from distributed.shuffle._core import (
     P2PBarrierTask,
     ShuffleId,
-    ShuffleRun,
     ShuffleSpec,
     barrier_key,
     get_worker_plugin,
@@ -52,272 +39,18 @@ from distributed.shuffle._core import (
     handle_unpack_errors,
     p2p_barrier,
 )
-from distributed.shuffle._exceptions import DataUnavailable
-from distributed.utils import sync
-from distributed.utils_comm import retry
 
 from dask_polars.shuffle.frames import (
-    Buffer,
     Compression,
     SchemaLike,
     ShuffleError,
-    concat,
-    iter_bytes,
-    iter_chunks,
-    split,
-    validate,
-    write_frame,
 )
+from dask_polars.shuffle.run import PolarsShuffleRun
 
 Graph: TypeAlias = dict[Key, GraphNode]
 #: Output partition in the tables of the scheduler. The id of the shuffle keeps the scheduler from aligning shuffles
 #: that share tasks: it fails when three of them are in conflict, and here they need not be aligned.
 PartitionId: TypeAlias = tuple[str, int]
-#: Input partition, rows for each output of the worker, shards.
-Payload: TypeAlias = tuple[int, Buffer, Buffer]
-
-# The task for which this thread has last read a partition: a second shuffle of that task does not move it any more.
-_settled = threading.local()
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What a worker has of one output partition.
-
-    Attributes
-    ----------
-    ninputs
-        How many inputs have sent their payload.
-    height
-        Rows that these inputs have announced.
-    data
-        The shards, concatenated in any order, tagged with their input.
-    """
-
-    ninputs: int
-    height: int
-    data: Buffer
-
-
-class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
-    """One execution of a shuffle on one worker; see `distributed.shuffle._core.ShuffleRun`.
-
-    Parameters
-    ----------
-    spec
-        What is shuffled.
-    worker_for
-        Output partition to the address of its worker.
-    **base
-        Arguments of `ShuffleRun`.
-    """
-
-    def __init__(self, *, spec: PolarsShuffleSpec, worker_for: dict[int, str], **base: Any):
-        super().__init__(**base)
-        self.spec = spec
-        self.worker_for = worker_for
-        outputs_of: defaultdict[str, list[int]] = defaultdict(list)
-        for j, address in worker_for.items():
-            outputs_of[address].append(j)
-        self.outputs_of = dict(outputs_of)
-        self._announced: defaultdict[int, int] = defaultdict(int)
-        self._relocated: set[Key] = set()
-        self._receiving = 0
-        self._all_received = asyncio.Event()
-        self._all_received.set()
-
-    # Sending: in the thread of the transfer task
-
-    def _shard_partition(self, data: pl.DataFrame, partition_id: int) -> dict[str, Payload]:  # type: ignore[override]
-        where = f"P2P shuffle {self.id}, input partition {partition_id}"
-        validate(data, self.spec.schema, self.spec.npartitions, where)
-        parts = split(data)
-        height = sum(part.height for part in parts.values())
-        if height != data.height:
-            raise ShuffleError(f"{where}: {data.height} rows in, {height} rows split")
-        payloads: dict[str, Payload] = {}
-        for address, outputs in self.outputs_of.items():
-            sink = io.BytesIO()
-            for part in (parts[j] for j in outputs if j in parts):
-                write_frame(sink, part, tag=partition_id, compression=self.spec.compression)
-            counts = [parts[j].height if j in parts else 0 for j in outputs]
-            payloads[address] = (partition_id, struct.pack(f"<{len(counts)}Q", *counts), sink.getvalue())
-        context_meter.digest_metric("p2p-shards", sum(len(p[2]) for p in payloads.values()), "bytes")
-        context_meter.digest_metric("p2p-shards", len(payloads), "count")
-        return payloads
-
-    async def _send(self, address: str, shards: Any) -> Any:
-        if address == self.local_address:
-            # Saves a round trip through the network stack for what stays here.
-            return await self.receive(shards)
-        return await super()._send(address, shards)
-
-    # Receiving: on the event loop
-
-    async def _receive(self, data: list[Payload]) -> None:  # type: ignore[override]
-        self.raise_if_closed()
-        outputs = self.outputs_of[self.local_address]
-        fresh = []
-        for payload in data:
-            i, counts, _ = payload
-            if i in self.received:  # A transfer was sent or run twice.
-                continue
-            self.received.add(i)
-            self.total_recvd += sizeof(payload)
-            # Announced now and not when written: a shard that is never written must be missed.
-            for j, height in zip(outputs, _unpack_counts(counts), strict=True):
-                self._announced[j] += height
-            fresh.append(payload)
-        if not fresh:
-            return
-        self._receiving += 1
-        self._all_received.clear()
-        try:
-            shards = await self.offload(_group_by_output, fresh, outputs)
-            await self._write_to_disk(shards)
-        except Exception as error:
-            self._exception = error
-            raise
-        finally:
-            self._receiving -= 1
-            if not self._receiving:
-                self._all_received.set()
-
-    async def flush_receive(self) -> None:
-        """Wait until everything received is on disk.
-
-        A payload may have been repeated after a lost connection: then the sender has its acknowledgement, for the
-        repetition, before the first one is written, and a flush would close the buffer too early.
-        """
-        await self._all_received.wait()
-        await super().flush_receive()
-
-    # Unpacking: in the thread of the unpack task
-
-    def get_output_partition(self, partition_id: int, key: Key, **kwargs: Any) -> pl.DataFrame:
-        """Read an output partition, on its worker if possible.
-
-        Parameters
-        ----------
-        partition_id
-            Output partition.
-        key
-            The running task. It is moved to the worker of the partition once; if that did not help, or if another
-            shuffle has settled where it runs, the partition comes over the network.
-        **kwargs
-            Ignored.
-
-        Returns
-        -------
-        pl.DataFrame
-
-        Raises
-        ------
-        Reschedule
-            If the task has to run on another worker.
-        ShuffleError
-            If rows were lost or doubled.
-        """
-        self.raise_if_closed()
-        owner = self._get_assigned_worker(partition_id)
-        if owner == self.local_address:
-            frame = super().get_output_partition(partition_id, key)
-        elif key in self._relocated or getattr(_settled, "key", None) == key:
-            frame = self._assemble(partition_id, sync(self._loop, self._fetch, owner, partition_id))
-        else:
-            self._relocated.add(key)
-            # Raises Reschedule. The scheduler ignores the wish if the task was restricted by another shuffle.
-            sync(self._loop, self._ensure_output_worker, partition_id, key)
-            raise AssertionError("unreachable")  # pragma: no cover
-        _settled.key = key
-        return frame
-
-    def _get_output_partition(self, partition_id: int, key: Key, **kwargs: Any) -> pl.DataFrame:
-        return self._assemble(partition_id, self._stored(partition_id))
-
-    def _stored(self, j: int) -> Stored:
-        data: Buffer
-        try:
-            data = self._read_from_disk((j,))  # type: ignore[assignment]
-        except DataUnavailable:
-            data = b""
-        return Stored(len(self.received), self._announced[j], data)
-
-    def _assemble(self, j: int, stored: Stored) -> pl.DataFrame:
-        where = f"P2P shuffle {self.id}, output partition {j}"
-        if stored.ninputs != self.spec.ninputs:
-            self.raise_if_closed()
-            raise ShuffleError(f"{where}: {stored.ninputs} of {self.spec.ninputs} input partitions have arrived")
-        try:
-            shards = sorted(iter_bytes(stored.data), key=lambda shard: shard.tag)
-        except (ShuffleError, pl.exceptions.PolarsError) as error:
-            raise ShuffleError(f"{where}: {error}") from error
-        height = sum(shard.frame.height for shard in shards)
-        if height != stored.height or len({shard.tag for shard in shards}) != len(shards):
-            self.raise_if_closed()
-            raise ShuffleError(f"{where}: {stored.height} rows in, {height} rows out in {len(shards)} shards")
-        return concat([shard.frame for shard in shards], self.spec.schema)
-
-    async def serve(self, j: int) -> Stored:
-        """Give an output partition of this worker to another worker.
-
-        Parameters
-        ----------
-        j
-            Output partition.
-
-        Returns
-        -------
-        Stored
-        """
-        self.raise_if_closed()
-        await self.flush_receive()
-        stored = await self.offload(self._stored, j)
-        # A memory map cannot be sent.
-        return Stored(stored.ninputs, stored.height, await self.offload(bytes, stored.data))
-
-    async def _fetch(self, owner: str, j: int) -> Stored:
-        async def attempt() -> Any:
-            # If the owner has died, the scheduler closes this run: stop asking then.
-            self.raise_if_closed()
-            # `run` is open on every worker: a handler of our own would need a plugin.
-            return await self.rpc(owner).run(
-                function=pickle.dumps(_serve), args=pickle.dumps((self.id, self.run_id, j)), wait=True
-            )
-
-        response = await retry(
-            attempt, count=self.RETRY_COUNT, delay_min=self.RETRY_DELAY_MIN, delay_max=self.RETRY_DELAY_MAX
-        )
-        if response["status"] == "error":
-            _, error, traceback = clean_exception(**response)
-            assert error is not None
-            raise error.with_traceback(traceback)
-        return response["result"]
-
-    def _get_assigned_worker(self, i: int) -> str:
-        return self.worker_for[i]
-
-    def read(self, path: Path) -> tuple[memoryview, int]:
-        """Map the file of an output partition into memory.
-
-        Parameters
-        ----------
-        path
-            The file, as written by `_write_to_disk`.
-
-        Returns
-        -------
-        tuple
-            Its content, and the length of it.
-        """
-        with path.open("rb") as file:
-            # The map lives as long as the view, also when the shuffle is over and the file is deleted.
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return view, view.nbytes
-
-    def deserialize(self, buffer: Any) -> Any:  # pragma: no cover
-        """Not used: shards are always on disk."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -550,24 +283,3 @@ def unpack(shuffle_id: ShuffleId, output_partition: int, run_id: int) -> pl.Data
         except ShuffleError as error:
             failure = error
     raise failure
-
-
-async def _serve(shuffle_id: ShuffleId, run_id: int, j: int, dask_worker: Any) -> Stored:
-    """Runs on the worker that owns the partition."""
-    plugin = dask_worker.plugins["shuffle"]
-    run = await plugin.shuffle_runs.get_with_run_id(shuffle_id=shuffle_id, run_id=run_id)
-    return await run.serve(j)
-
-
-def _unpack_counts(counts: Buffer) -> tuple[int, ...]:
-    return struct.unpack(f"<{memoryview(counts).nbytes // 8}Q", counts)
-
-
-def _group_by_output(payloads: Sequence[Payload], outputs: Sequence[int]) -> dict[tuple[int, ...], bytes]:
-    """One piece of bytes per output, for `_write_to_disk`."""
-    chunks: defaultdict[int, list[memoryview]] = defaultdict(list)
-    for _, counts, shards in payloads:
-        filled = compress(outputs, _unpack_counts(counts))
-        for j, chunk in zip(filled, iter_chunks(shards), strict=True):
-            chunks[j].append(chunk)
-    return {(j,): b"".join(pieces) for j, pieces in chunks.items()}

@@ -17,16 +17,10 @@ from dask._task_spec import Task, TaskRef
 from dask.sizeof import sizeof
 from distributed.shuffle._core import P2PBarrierTask, ShuffleId, _mean_shard_size
 
-from dask_polars.shuffle import p2p
+from dask_polars.shuffle import run
 from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, iter_bytes, to_bytes
-from dask_polars.shuffle.p2p import (
-    PolarsShuffleRun,
-    PolarsShuffleSpec,
-    Stored,
-    shuffle_layer,
-    transfer_layer,
-    unpack_task,
-)
+from dask_polars.shuffle.p2p import PolarsShuffleSpec, shuffle_layer, transfer_layer, unpack_task
+from dask_polars.shuffle.run import PolarsShuffleRun, Stored
 from tests.shuffle.test_frames import EVERY_DTYPE, with_partition
 from tests.shuffle.test_tasks import SCHEMA, assert_outputs, produce
 
@@ -102,7 +96,7 @@ def test_payloads() -> None:
     # What distributed does with a payload: both of these see its real size.
     assert _mean_shard_size([payloads["x"]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
     assert sizeof(payloads["x"]) >= len(counts) + len(shards)
-    groups = p2p._group_by_output([payloads["x"], payloads["x"]], [0, 1])
+    groups = run._group_by_output([payloads["x"], payloads["x"]], [0, 1])
     assert {k: [s.frame.height for s in iter_bytes(v)] for k, v in groups.items()} == {(0,): [2, 2], (1,): [3, 3]}
 
 
@@ -287,7 +281,7 @@ def lose_rows(lose: bool) -> None:
     def write_less(sink: Any, frame: pl.DataFrame, **options: Any) -> None:
         frames.write_frame(sink, frame[1:], **options)
 
-    p2p.write_frame = write_less if lose else frames.write_frame
+    run.write_frame = write_less if lose else frames.write_frame
 
 
 @pytest.mark.cluster
