@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 from dask.base import DaskMethodsMixin
 from dask.threaded import get as threaded_get
 from dask.tokenize import tokenize
 from dask.utils import parse_bytes
+from polars.lazyframe.opt_flags import DEFAULT_QUERY_OPT_FLAGS, QueryOptFlags
 
 from dask_polars.config import Options
 from dask_polars.delegation import delegate, unwrap
 from dask_polars.dsl.leaves import source_lazyframe
-from dask_polars.execution import LOCAL_ENGINE, choose_target, run_queries
+from dask_polars.execution import choose_target, local_engine
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
 from dask_polars.graph.worker import concat
@@ -58,6 +60,7 @@ class LazyFrame(DaskMethodsMixin):
             lf = lf.lazy() if isinstance(lf, pl.DataFrame) else pl.LazyFrame(lf, *args, **kwargs)
         self._lf: pl.LazyFrame = lf
         self._plans: dict[Options, Plan] = {}
+        self._options: Options | None = None
 
     # ------------------------------------------------------------ Polars
 
@@ -85,11 +88,12 @@ class LazyFrame(DaskMethodsMixin):
         self,
         *,
         engine: Any = "auto",
+        background: bool = False,
+        optimizations: QueryOptFlags = DEFAULT_QUERY_OPT_FLAGS,
         scheduler: Any = None,
         fallback: str | None = None,
-        background: bool = False,
-        **kwargs: Any,
-    ) -> pl.DataFrame:
+        **_kwargs: Any,
+    ) -> Any:
         """
         Compute the whole.
 
@@ -100,18 +104,18 @@ class LazyFrame(DaskMethodsMixin):
         ----------
         engine
             An engine of Polars to run the query with in this process, or a :class:`dask_polars.DaskEngine`.
+        background : bool
+            As with Polars: give a handle of the running query.
+        optimizations
+            As with Polars, where it runs the query in this process; fragments are always optimized.
         scheduler : str, callable or distributed.Client, optional
             The scheduler of Dask to use: ``"threads"``, ``"sync"``, …
         fallback : {"warn", "raise", "silent"}, optional
             What to do with a part of the query that is not distributed; configured by ``dask-polars.fallback``.
-        background : bool
-            As with Polars: give a handle of the running query.
-        **kwargs
-            As :meth:`polars.LazyFrame.collect` takes them.
 
         Returns
         -------
-        polars.DataFrame
+        polars.DataFrame, or polars.InProcessQuery
 
         Raises
         ------
@@ -119,18 +123,34 @@ class LazyFrame(DaskMethodsMixin):
             Where Polars finds the query to be wrong.
         dask_polars.FallbackError
             With ``fallback="raise"``, where a part of the query is not distributed.
+        ValueError
+            For both an engine and a scheduler or a fallback.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> lf.select(pl.col("v").sum()).collect(scheduler="sync").item()
+        10
         """
         if engine != "auto":
-            return self._lf.collect(engine=engine, background=background, **kwargs)
-        target = choose_target(scheduler=scheduler)
-        if target.get is None:
-            return self._lf.collect(engine=LOCAL_ENGINE, background=background, **kwargs)
-        if background:
-            from dask_polars.engine import DaskEngine
+            if scheduler is not None or fallback is not None:
+                raise ValueError("collect takes an engine, or a scheduler and a fallback")
+            given: dict[str, Any] = {"engine": engine, "background": background, "optimizations": optimizations}
+            return self._lf.collect(**given, **_kwargs)
+        for name in _kwargs:
+            if name != "post_opt_callback":
+                raise TypeError(f"collect() got an unexpected keyword argument {name!r}")
+        from dask_polars.engine import DaskEngine
 
-            return self._lf.collect(engine=DaskEngine(target.client), background=True, **kwargs)
-        (frame,) = run_queries([self._lf], target, Options.current(fallback=fallback))
-        return frame
+        target = choose_target(scheduler=scheduler)
+        return DaskEngine(fallback=fallback)._run(self._lf, target, optimizations, background, **_kwargs)
+
+    @functools.wraps(pl.LazyFrame.show)
+    def show(self, limit: int | None = 5, **options: Any) -> None:
+        if limit is None:
+            self._lf.show(None)  # raises
+        self.head(limit).collect().show(limit, **options)
 
     def explain(self, *, engine: Any = "dask", **kwargs: Any) -> str:
         """
@@ -152,12 +172,18 @@ class LazyFrame(DaskMethodsMixin):
             from dask_polars.explain import explain_plan
 
             return explain_plan(self._plan())
-        return self._lf.explain(engine=LOCAL_ENGINE if engine in ("polars", "auto") else engine, **kwargs)
+        return self._lf.explain(engine=local_engine() if engine in ("polars", "auto") else engine, **kwargs)
 
     # ------------------------------------------------------------ Dask
 
+    def _planned_with(self, options: Options) -> LazyFrame:
+        """Give the same collection with options that are not those that are configured."""
+        out = LazyFrame(self._lf)
+        out._options = options
+        return out
+
     def _plan(self) -> Plan:
-        options = Options.current()
+        options = self._options or Options.current()
         if options not in self._plans:
             self._plans[options] = plan_queries([self._lf], options)
         return self._plans[options]
@@ -249,6 +275,14 @@ class LazyFrame(DaskMethodsMixin):
         -------
         LazyFrame
 
+        Raises
+        ------
+        TypeError
+            If the function gives no frame.
+        polars.exceptions.SchemaError
+            If it gives other columns than the schema says; this and what the function raises come when the query runs,
+            and when the function is called to find out the schema.
+
         Examples
         --------
         >>> import dask_polars as dp, polars as pl
@@ -256,11 +290,12 @@ class LazyFrame(DaskMethodsMixin):
         >>> lf.map_partitions(lambda part: part.select(pl.len())).collect()["len"].to_list()
         [2, 2]
         """
-        call = _Call(function, args, kwargs)
+        args, kwargs = unwrap(args), unwrap(kwargs)
         if schema is None:
-            schema = call(pl.DataFrame(schema=self._lf.collect_schema())).lazy().collect_schema()
+            empty = pl.DataFrame(schema=self._lf.collect_schema())
+            schema = _Call(function, args, kwargs, None)(empty).lazy().collect_schema()
         columns = tuple(pl.Schema(schema).items())
-        derive = MapPartitions(call, columns, tokenize(function, args, kwargs))
+        derive = MapPartitions(_Call(function, args, kwargs, columns), columns, tokenize(function, args, kwargs))
         return self._derived(derive, columns, ("map_partitions", derive.token, tuple(map(str, columns))))
 
     def repartition(self, *, npartitions: int | None = None, partition_size: int | str | None = None) -> LazyFrame:
@@ -283,6 +318,12 @@ class LazyFrame(DaskMethodsMixin):
         ------
         ValueError
             If not exactly one of the two is given, or it is not positive.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2).repartition(npartitions=4).npartitions
+        4
         """
         if (npartitions is None) == (partition_size is None):
             raise ValueError("repartition needs either npartitions or partition_size")
@@ -332,6 +373,16 @@ class LazyFrame(DaskMethodsMixin):
     def __copy__(self) -> LazyFrame:
         return LazyFrame(self._lf)
 
+    def __deepcopy__(self, memo: Any = None) -> LazyFrame:
+        return LazyFrame(self._lf)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        # A name space that was registered with Polars, or an attribute that Polars knows to be gone.
+        found = vars(pl.LazyFrame).get(name)
+        return getattr(self._lf, name) if found is None else found.__get__(self, type(self))
+
     def __bool__(self) -> bool:
         return bool(self._lf)  # raises, as Polars does
 
@@ -353,7 +404,7 @@ class Partitions:
         if isinstance(item, slice):
             numbers = tuple(everything[item])
         else:
-            numbers = tuple(everything[index] for index in ([item] if isinstance(item, int) else item))
+            numbers = tuple(everything[index] for index in (item if isinstance(item, Sequence) else [item]))
         if not numbers:
             raise IndexError("no partition is picked")
         columns = tuple(self.frame._lf.collect_schema().items())
@@ -361,16 +412,25 @@ class Partitions:
 
 
 class _Call:
-    """A function of the user's, with its arguments."""
+    """A function of the user's, with its arguments, and the columns that it has to give."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
-        self.__qualname__ = getattr(function, "__qualname__", type(function).__name__)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        columns: tuple[tuple[str, Any], ...] | None,
+    ) -> None:
+        self.function, self.args, self.kwargs, self.columns = function, args, kwargs, columns
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame | pl.LazyFrame:
         out = self.function(frame, *self.args, **self.kwargs)
         if not isinstance(out, (pl.DataFrame, pl.LazyFrame)):
             raise TypeError(f"the function of map_partitions must give a frame, not a {type(out).__name__}")
+        given = tuple(out.lazy().collect_schema().items())
+        if self.columns is not None and given != self.columns:
+            said, found = dict(self.columns), dict(given)
+            raise pl.exceptions.SchemaError(f"the function of map_partitions gave {found}, its schema says {said}")
         return out
 
 
@@ -397,10 +457,7 @@ def _rebuild(
     return LazyFrame(source_lazyframe(GraphSource(keys, {key: graph[key] for key in keys}, columns, size)))
 
 
-Concat = Literal["vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed", "horizontal", "align"]
-
-
-def concat_frames(items: Sequence[LazyFrame | pl.LazyFrame | pl.DataFrame], **kwargs: Any) -> LazyFrame:
+def concat_frames(items: Iterable[LazyFrame | pl.LazyFrame | pl.DataFrame], **kwargs: Any) -> LazyFrame:
     """
     Put frames below or beside each other.
 

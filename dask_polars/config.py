@@ -104,4 +104,10 @@ class Options:
         if int(self.split_every) < 2:
             raise ValueError("split-every must be at least 2")
         rows = None if rows is None else int(rows)
-        return replace(self, **sizes, max_rows_per_partition=rows, split_every=int(self.split_every))
+        return replace(
+            self,
+            partition_size=sizes["partition_size"],
+            broadcast_limit=sizes["broadcast_limit"],
+            max_rows_per_partition=rows,
+            split_every=int(self.split_every),
+        )

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 
-# Arguments that are other frames; a frame of Polars is taken there as a lazy one.
-_FRAME_ARGUMENTS = ("other", "others")
-# Class methods of Polars that make lazy frames, and what only its own code calls.
-_SKIPPED = ("deserialize", "from_lazyframe_resolver")
+# Methods whose code in Polars calls only public methods of the frame, to collect it or to pass it on: it is called with
+# ours, so that what is collected is collected by Dask.
+_ON_OURS = ("describe", "pipe")
+# Methods that have an engine, but run nothing.
+_NOT_RUNNING = ("explain", "show_graph")
 
 
 def delegate(polars_class: type) -> Callable[[type], type]:
     """
     Give a class the public methods and properties of a class of Polars that it does not define itself.
+
+    Where Polars takes a lazy frame, so do they, and a collection or a frame. Lazy frames that Polars gives become
+    collections. What runs a query, which is what takes an engine, runs it with :class:`dask_polars.DaskEngine` unless
+    it is told otherwise.
 
     Parameters
     ----------
@@ -33,17 +38,16 @@ def delegate(polars_class: type) -> Callable[[type], type]:
 
     def decorate(cls: type) -> type:
         for name in dir(polars_class):
-            own = name in vars(cls)
-            if name.startswith("_") or name in _SKIPPED:
+            if name.startswith("_"):
                 continue
             member = inspect.getattr_static(polars_class, name)
-            if own:
+            if name in vars(cls):
                 _take_documentation(vars(cls)[name], member)
             elif isinstance(member, property):
                 setattr(cls, name, _property(name, member))
             elif isinstance(member, (classmethod, staticmethod)):
-                continue
-            elif callable(member):
+                setattr(cls, name, staticmethod(_constructor(getattr(polars_class, name))))
+            elif inspect.isfunction(member):
                 setattr(cls, name, _method(name, member))
         return cls
 
@@ -62,26 +66,57 @@ def _property(name: str, member: property) -> property:
     return property(get, doc=member.__doc__)
 
 
+def _constructor(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def construct(*args: Any, **kwargs: Any) -> Any:
+        return wrap(function(*args, **kwargs))
+
+    return construct
+
+
 def _method(name: str, member: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        signature = inspect.signature(member)
-    except (TypeError, ValueError):
-        signature = None
-    frame_names = set(_FRAME_ARGUMENTS) & set(signature.parameters if signature else ())
+    parameters = list(inspect.signature(member).parameters.values())[1:]
+    frames = {item.name for item in parameters if _takes_frame(item)}
+    places = [index for index, item in enumerate(parameters) if item.name in frames]
+    functions = name == "pipe_with_schema"
+    runs = name not in _NOT_RUNNING and any(item.name == "engine" and item.default == "auto" for item in parameters)
+    # The engines of Polars' cloud are not ours to choose.
+    runs = runs and name != "remote"
+
+    def prepared(value: Any) -> Any:
+        if functions:
+            return _OnCollections(value) if callable(value) else value
+        return unwrap(value.lazy() if isinstance(value, pl.DataFrame) else value)
 
     @functools.wraps(member)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        lead = args
-        if frame_names and lead and isinstance(lead[0], pl.DataFrame):
-            lead = (lead[0].lazy(), *lead[1:])
-        named = {
-            key: value.lazy() if key in frame_names and isinstance(value, pl.DataFrame) else value
-            for key, value in kwargs.items()
-        }
-        result = getattr(self._lf, name)(*unwrap(lead), **unwrap(named))
-        return wrap(result)
+        if name in _ON_OURS:
+            return member(self, *args, **kwargs)
+        if runs and kwargs.get("engine", "auto") == "auto":
+            from dask_polars.engine import DaskEngine
+
+            kwargs["engine"] = DaskEngine()
+        lead = [prepared(item) if functions or index in places else unwrap(item) for index, item in enumerate(args)]
+        named = {key: prepared(item) if functions or key in frames else unwrap(item) for key, item in kwargs.items()}
+        return wrap(getattr(self._lf, name)(*lead, **named))
 
     return method
+
+
+def _takes_frame(parameter: inspect.Parameter) -> bool:
+    """Say whether an argument is another lazy frame, by its annotation."""
+    annotation = str(parameter.annotation)
+    return "LazyFrame" in annotation and "Callable" not in annotation
+
+
+class _OnCollections:
+    """A function of lazy frames, to be given collections in their place."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, lf: pl.LazyFrame, *args: Any) -> Any:
+        return unwrap(self.function(wrap(lf), *args))
 
 
 def unwrap(value: Any) -> Any:
@@ -107,6 +142,3 @@ def wrap(value: Any) -> Any:
     if isinstance(value, PolarsLazyGroupBy):
         return LazyGroupBy(value)
     return value
-
-
-__all__ = ["Mapping", "delegate", "unwrap", "wrap"]

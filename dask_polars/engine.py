@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+import asyncio
+import contextvars
+import os
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import dask
 import polars as pl
+from polars.io.partition import PartitionBy
 from polars.lazyframe.engine import Engine
 from polars.lazyframe.opt_flags import QueryOptFlags
 
 from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
-from dask_polars.execution import LOCAL_ENGINE, Target, choose_target, run_queries
-from dask_polars.plan import plan_queries
+from dask_polars.errors import PlanSendError
+from dask_polars.execution import Target, choose_target, local_engine, run_queries
+from dask_polars.plan import Plan, plan_queries
+from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, batches_of, submit
 
 
 class DaskEngine(Engine):
@@ -56,6 +63,10 @@ class DaskEngine(Engine):
         broadcast_limit: int | str | None = None,
         shuffle_method: str | None = None,
     ) -> None:
+        if client is not None and not (hasattr(client, "scheduler_info") and hasattr(client, "get")):
+            raise TypeError(f"DaskEngine takes a distributed.Client, not a {type(client).__name__}")
+        if getattr(client, "asynchronous", False):
+            raise ValueError("DaskEngine needs a client that is not asynchronous")
         self.client = client
         self._overrides = {
             "fallback": fallback,
@@ -71,10 +82,23 @@ class DaskEngine(Engine):
         """The name of the engine."""
         return "dask"
 
+    @property
+    def plan_engine(self) -> str:
+        """The engine of Polars that runs the fragments, as whose plans Polars shows a query."""
+        return "streaming"
+
     def __repr__(self) -> str:
         given = [f"{name}={value!r}" for name, value in self._overrides.items() if value is not None]
         client = [] if self.client is None else ["client"]
         return f"DaskEngine({', '.join([*client, *given])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A client is of one process: in another one the engine uses the client that is the current one there.
+        return (_rebuild_engine, (self._overrides,))
+
+    def __dask_tokenize__(self) -> Any:
+        client = None if self.client is None else self.client.id
+        return ("DaskEngine", client, sorted(self._overrides.items(), key=str))
 
     def _options(self) -> Options:
         return Options.current(**self._overrides)
@@ -82,7 +106,12 @@ class DaskEngine(Engine):
     def _target(self) -> Target:
         return choose_target(self.client)
 
-    def collect(  # type: ignore[override]
+    def _plan(self, lf: pl.LazyFrame) -> Plan:
+        plan = plan_queries([lf], self._options())
+        plan.announce()
+        return plan
+
+    def collect(
         self,
         lf: pl.LazyFrame,
         *,
@@ -102,23 +131,38 @@ class DaskEngine(Engine):
         background : bool
             Give a handle of the running query.
         post_opt_callback
-            Not used.
+            Passed on where Polars runs the query in this process.
 
         Returns
         -------
-        polars.DataFrame, or BackgroundQuery
-        """
-        target = self._target()
-        if background:
-            return BackgroundQuery(lambda: self._collect(lf, target, optimizations))
-        return self._collect(lf, target, optimizations)
+        polars.DataFrame, or polars.InProcessQuery
 
-    def _collect(self, lf: pl.LazyFrame, target: Target, optimizations: QueryOptFlags | None) -> pl.DataFrame:
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> dp.DaskEngine().collect(pl.LazyFrame({"v": [1, 2]}).select(pl.col("v").sum())).item()
+        3
+        """
+        return self._run(lf, self._target(), optimizations, background, post_opt_callback)
+
+    def _run(
+        self,
+        lf: pl.LazyFrame,
+        target: Target,
+        optimizations: QueryOptFlags | None = None,
+        background: bool = False,
+        post_opt_callback: Any = None,
+    ) -> Any:
         if target.get is None:
-            flags = {} if optimizations is None else {"optimizations": optimizations}
-            return lf.collect(engine=LOCAL_ENGINE, **flags)
-        (frame,) = run_queries([lf], target, self._options())
-        return frame
+            return _run_here(lf, optimizations, background=background, post_opt_callback=post_opt_callback)
+        if not background:
+            (frame,) = run_queries([lf], target, self._options())
+            return frame
+        if target.client is None:
+            lf.collect_schema()  # a wrong query fails here, as it would with Polars
+            options = self._options()
+            return BackgroundQuery(lambda: run_queries([lf], target, options)[0])
+        return ClusterQuery(target.client, submit(self._plan(lf), target))
 
     def execute(self, lf: pl.LazyFrame, *, optimizations: QueryOptFlags | None = None) -> DaskQueryResult:
         """
@@ -137,24 +181,47 @@ class DaskEngine(Engine):
         """
         target = self._target()
         if target.get is None:
-            return DaskQueryResult(LazyFrame(self._collect(lf, target, optimizations)))
-        import dask
+            return DaskQueryResult(LazyFrame(self._run(lf, target, optimizations)), self)
+        frame = LazyFrame(lf)._planned_with(self._options())
+        if target.client is None:
+            (kept,) = dask.persist(frame, scheduler=target.get)
+            return DaskQueryResult(kept, self)
+        from distributed import futures_of, wait
 
-        scheduler = self.client if self.client is not None else None
-        (kept,) = dask.persist(LazyFrame(lf), scheduler=scheduler)
-        if target.client is not None:
-            from distributed import wait
-
-            wait(kept)
-        return DaskQueryResult(kept)
+        kept = target.client.persist(frame)
+        wait(kept)
+        for future in futures_of(kept):
+            if future.status == "error":
+                future.result()
+        return DaskQueryResult(kept, self)
 
     def collect_all(
         self, lfs: Iterable[pl.LazyFrame], *, optimizations: QueryOptFlags | None = None
     ) -> list[pl.DataFrame]:
-        """Run several queries, which share their common parts."""
-        return run_queries(list(lfs), self._target(), self._options())
+        """
+        Run several queries, which share their common parts.
 
-    def collect_batches(  # type: ignore[override]
+        Parameters
+        ----------
+        lfs : iterable of polars.LazyFrame
+            The queries.
+        optimizations
+            As for :meth:`collect`.
+
+        Returns
+        -------
+        list of polars.DataFrame
+        """
+        return self._run_all(list(lfs), self._target(), self._options(), optimizations)
+
+    def _run_all(
+        self, lfs: list[pl.LazyFrame], target: Target, options: Options, optimizations: QueryOptFlags | None
+    ) -> list[pl.DataFrame]:
+        if target.get is None and optimizations is not None:
+            return pl.collect_all(lfs, engine=local_engine(), optimizations=optimizations)
+        return run_queries(lfs, target, options)
+
+    def collect_batches(
         self,
         lf: pl.LazyFrame,
         *,
@@ -162,7 +229,7 @@ class DaskEngine(Engine):
         maintain_order: bool = True,
         chunk_size: int | None = None,
         lazy: bool = False,
-    ) -> Iterator[pl.DataFrame]:
+    ) -> Any:
         """
         Run a query, and give its result in batches: partition by partition, each of which is let go of in turn.
 
@@ -182,40 +249,158 @@ class DaskEngine(Engine):
         Returns
         -------
         iterator of polars.DataFrame
+            It is a stream of Arrow, too.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> [batch.height for batch in dp.DaskEngine().collect_batches(pl.LazyFrame({"v": range(5)}), chunk_size=2)]
+        [2, 2, 1]
         """
         target = self._target()
-        if target.get is None:
-            return iter(
-                lf.collect_batches(engine=LOCAL_ENGINE, maintain_order=maintain_order, chunk_size=chunk_size, lazy=lazy)
-            )
-        batches = _batches(lf, target, self._options(), chunk_size)
-        return batches if lazy else _started(batches)
+        if target.get is not None:
+            try:
+                plan = self._plan(lf)
+            except PlanSendError:
+                frame = self._run(lf, target, optimizations)  # says so, and runs it here
+                return Batches(frame.iter_slices(chunk_size or max(frame.height, 1)), frame.schema)
+            return batches_of(plan, target, chunk_size=chunk_size, in_order=maintain_order, lazy=lazy)
+        return lf.collect_batches(
+            engine=local_engine(),
+            maintain_order=maintain_order,
+            chunk_size=chunk_size,
+            lazy=lazy,
+            **_given(optimizations),
+        )
 
-    def collect_async(  # type: ignore[override]
+    def collect_async(
         self, lf: pl.LazyFrame, *, optimizations: QueryOptFlags | None = None, gevent: bool = False
     ) -> Any:
-        """Run a query; the result is awaited."""
-        return _in_background(lambda: self._collect(lf, self._target(), optimizations), gevent)
+        """
+        Run a query; the result is awaited.
 
-    def collect_all_async(  # type: ignore[override]
+        Parameters
+        ----------
+        lf : polars.LazyFrame
+            The query.
+        optimizations
+            As for :meth:`collect`.
+        gevent : bool
+            Not supported.
+
+        Returns
+        -------
+        awaitable of polars.DataFrame
+
+        Raises
+        ------
+        NotImplementedError
+            With ``gevent=True``.
+        """
+        target, options = self._target(), self._options()
+        return _awaitable(lambda: self._run_all([lf], target, options, optimizations)[0], gevent)
+
+    def collect_all_async(
         self, lfs: Iterable[pl.LazyFrame], *, optimizations: QueryOptFlags | None = None, gevent: bool = False
     ) -> Any:
-        """Run several queries; the results are awaited."""
-        queries = list(lfs)
-        return _in_background(lambda: self.collect_all(queries), gevent)
+        """
+        Run several queries; the results are awaited.
+
+        Parameters
+        ----------
+        lfs : iterable of polars.LazyFrame
+            The queries.
+        optimizations
+            As for :meth:`collect`.
+        gevent : bool
+            Not supported.
+
+        Returns
+        -------
+        awaitable of list of polars.DataFrame
+
+        Raises
+        ------
+        NotImplementedError
+            With ``gevent=True``.
+        """
+        queries, target, options = list(lfs), self._target(), self._options()
+        return _awaitable(lambda: self._run_all(queries, target, options, optimizations), gevent)
+
+    def sink_batches(
+        self,
+        lf: pl.LazyFrame,
+        function: Callable[[pl.DataFrame], bool | None],
+        *,
+        chunk_size: int | None = None,
+        maintain_order: bool = True,
+        optimizations: QueryOptFlags | None = None,
+    ) -> None:
+        """
+        Call a function in this process with each batch of a result, until it gives True.
+
+        Parameters
+        ----------
+        lf : polars.LazyFrame
+            The query.
+        function
+            Called with each batch.
+        chunk_size : int, optional
+            Rows of a batch.
+        maintain_order : bool
+            Whether batches come in the order of the rows.
+        optimizations
+            As for :meth:`collect`.
+        """
+        batches = self.collect_batches(
+            lf, optimizations=optimizations, maintain_order=maintain_order, chunk_size=chunk_size
+        )
+        for batch in batches:
+            if function(batch):
+                break
+
+
+def _rebuild_engine(options: dict[str, Any]) -> DaskEngine:
+    return DaskEngine(**options)
+
+
+def _given(optimizations: QueryOptFlags | None) -> dict[str, Any]:
+    return {} if optimizations is None else {"optimizations": optimizations}
+
+
+def _run_here(lf: pl.LazyFrame, optimizations: QueryOptFlags | None, **options: Any) -> Any:
+    """Have Polars run a query in this process."""
+    return lf.collect(engine=local_engine(), **options, **_given(optimizations))
+
+
+def _awaitable(run: Callable[[], Any], gevent: bool) -> Any:
+    """Run something in a thread, as a future of asyncio."""
+    if gevent:
+        raise NotImplementedError("DaskEngine knows asyncio, not gevent")
+    context = contextvars.copy_context()
+    return asyncio.get_event_loop().run_in_executor(None, context.run, run)
 
 
 def _sink(name: str) -> Any:
-    def sink(self: DaskEngine, lf: pl.LazyFrame, *args: Any, optimizations: Any = None, **kwargs: Any) -> None:
-        plan = getattr(lf, name)(*args, lazy=True, **{key: value for key, value in kwargs.items() if value is not None})
-        self._collect(plan, self._target(), optimizations)
+    def sink(self: DaskEngine, lf: pl.LazyFrame, path: Any, *, optimizations: Any = None, **options: Any) -> None:
+        target = self._target()
+        stays_here = not isinstance(path, (str, Path, PartitionBy)) or options.get("sinked_paths_callback")
+        if target.get is not None and stays_here:
+            # A file object or a function of this process: what it is given comes here.
+            frame = self._run(lf, target, optimizations)
+            getattr(frame.lazy(), name)(path, engine=local_engine(), **options)
+            return
+        if target.client is not None and isinstance(path, (str, Path)) and "://" not in str(path):
+            path = os.path.abspath(os.path.expanduser(path))
+        self._run(getattr(lf, name)(path, lazy=True, **options), target, optimizations)
 
-    sink.__name__ = sink.__qualname__ = name
+    sink.__name__ = name
+    sink.__qualname__ = f"DaskEngine.{name}"
     sink.__doc__ = f"Write a result; see :meth:`polars.LazyFrame.{name}`. It is written by one task."
     return sink
 
 
-for _name in ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson", "sink_batches"):
+for _name in ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson"):
     setattr(DaskEngine, _name, _sink(_name))
 
 
@@ -227,106 +412,42 @@ class DaskQueryResult:
     ----------
     frame : LazyFrame
         A persisted collection.
+    engine : DaskEngine
+        What computed it.
     """
 
-    def __init__(self, frame: LazyFrame) -> None:
-        self._frame = frame
+    def __init__(self, frame: LazyFrame, engine: DaskEngine) -> None:
+        self._frame, self._engine = frame, engine
 
-    @property
+    @cached_property
     def head(self) -> pl.DataFrame:
         """The first rows."""
-        return self._frame.head().collect()
+        return self._engine.collect(self._frame.to_polars().head())
 
-    @property
+    @cached_property
     def n_rows_total(self) -> int:
         """The number of rows."""
-        return self._frame.select(pl.len()).collect().item()
+        return self._engine.collect(self._frame.to_polars().select(pl.len())).item()
 
     def lazy(self) -> pl.LazyFrame:
-        """Give the result as a lazy frame of Polars, whose data stays on the cluster until a query needs it here."""
+        """
+        Give the result as a lazy frame of Polars, whose data stays on the cluster until a query needs it here.
+
+        Returns
+        -------
+        polars.LazyFrame
+        """
         return self._frame.to_polars()
 
     def collection(self) -> LazyFrame:
-        """Give the result as a collection."""
+        """
+        Give the result as a collection.
+
+        Returns
+        -------
+        LazyFrame
+        """
         return self._frame
 
     def __repr__(self) -> str:
         return f"DaskQueryResult({self._frame.npartitions} partitions; head:\n{self.head})"
-
-
-class BackgroundQuery:
-    """
-    A query that runs in the background.
-
-    Parameters
-    ----------
-    run
-        Runs it.
-    """
-
-    def __init__(self, run: Any) -> None:
-        self._future: Future[pl.DataFrame] = Future()
-        self._cancelled = False
-        threading.Thread(target=self._work, args=(run,), daemon=True, name="dask-polars-query").start()
-
-    def _work(self, run: Any) -> None:
-        try:
-            self._future.set_result(run())
-        except BaseException as error:
-            self._future.set_exception(error)
-
-    def cancel(self) -> None:
-        """Stop waiting for the query."""
-        self._cancelled = True
-
-    def fetch(self) -> pl.DataFrame | None:
-        """Give the result if it is there, None if not."""
-        return self._future.result() if self._future.done() else None
-
-    def fetch_blocking(self) -> pl.DataFrame:
-        """Wait for the result."""
-        if self._cancelled:
-            raise pl.exceptions.ComputeError("the query was cancelled")
-        return self._future.result()
-
-
-def _in_background(run: Any, gevent: bool) -> Any:
-    if gevent:
-        raise NotImplementedError("DaskEngine knows asyncio, not gevent")
-    import asyncio
-
-    return asyncio.get_running_loop().run_in_executor(None, run)
-
-
-def _batches(lf: pl.LazyFrame, target: Target, options: Options, chunk_size: int | None) -> Iterator[pl.DataFrame]:
-    from dask_polars.graph.expr import PartsExpr
-
-    plan = plan_queries([lf], options)
-    plan.announce()
-    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
-    keys = expr.__dask_keys__()
-    assert target.get is not None
-    if target.client is None:
-        parts: Iterable[Any] = target.get(expr.__dask_graph__(), keys)
-    else:
-        futures = target.get(expr, keys, sync=False)
-        parts = _fetched(futures)
-    for part in parts:
-        yield from part.iter_slices(chunk_size) if chunk_size else [part]
-
-
-def _fetched(futures: list[Any]) -> Iterator[pl.DataFrame]:
-    """Fetch results one by one; a partition is let go of on the cluster once it is here."""
-    futures.reverse()
-    while futures:
-        yield futures.pop().result()
-
-
-def _started(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    import itertools
-
-    try:
-        first = next(batches)
-    except StopIteration:
-        return iter(())
-    return itertools.chain([first], batches)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import dask
 import polars as pl
+
+_OURS = tuple(str(Path(file).parent) for file in (__file__, dask.__file__, pl.__file__))
 
 
 class FallbackWarning(UserWarning):
@@ -19,3 +25,18 @@ class PlanDecodeError(NotImplementedError):
 
 class PlanSendError(pl.exceptions.ComputeError):
     """A query holds what cannot be sent to another process, as an open file; it can only be run where it is."""
+
+
+def level_of_user() -> int:
+    """
+    Say how many frames up the code is that called this package, for :func:`warnings.warn`.
+
+    Returns
+    -------
+    int
+        The ``stacklevel`` for a warning that is raised by the caller of this function.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return level

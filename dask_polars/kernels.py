@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-PARTITION_COLUMN = "__dp_partition"
+from dask_polars.shuffle.frames import PARTITION_COLUMN
+
 SORT_KEY = "__dp_sort_key"
 
 

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dask
 import polars as pl
 from distributed import Client, LocalCluster
 from polars.testing import assert_frame_equal
@@ -68,7 +69,13 @@ def main() -> None:
     options = parser.parse_args()
     prepare(options.data)
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+    # Partitions as small as the data of this example, so that there is something to distribute.
+    small = {"dask-polars.partition-size": "2 MiB", "dask-polars.broadcast-limit": "256 KiB"}
+    with (
+        dask.config.set(small),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
         print(f"A cluster of {len(client.scheduler_info()['workers'])} workers at {cluster.scheduler_address}")
 
         query = revenue_by_segment(dp.scan_parquet, options.data)

@@ -38,6 +38,8 @@ def cluster() -> Iterator[Any]:
     """Two worker processes of one thread each."""
     from distributed import LocalCluster
 
+    import dask_polars  # noqa: F401  (workers that are started after it have their share of threads)
+
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as local:
         yield local
 

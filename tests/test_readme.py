@@ -67,3 +67,20 @@ def test_the_table_of_options_is_that_of_the_configuration() -> None:
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| `(.+?)` \|", README.read_text(), flags=re.MULTILINE))
     defaults = config.defaults()[config.NAMESPACE]
     assert rows == {name: "null" if value is None else str(value) for name, value in defaults.items()}
+
+
+def test_the_design_names_every_module() -> None:
+    root = README.parent
+    text = (root / "docs/design.md").read_text()
+    found = {str(path.relative_to(root / "dask_polars")) for path in (root / "dask_polars").rglob("*.py")}
+    missing = {path for path in found if Path(path).name != "__init__.py" and not re.search(rf"`{path}`", text)}
+    alone = {path for path in missing if not (path.startswith("plan/") and f"`{Path(path).name}`" in text)}
+    assert not alone, "docs/design.md has a table of modules, with a line for each"
+
+
+def test_the_documents_lead_nowhere_else() -> None:
+    """Links between documents lead to files that are there."""
+    root = README.parent
+    for document in (README, *sorted((root / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

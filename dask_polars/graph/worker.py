@@ -63,7 +63,7 @@ def _named(label: str, index: int, *frames: Frame) -> Iterator[None]:
     """Say in an error where it happened; its type and its message stay those of Polars."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:  # a panic of Polars is one
         paths = pending(pl.LazyFrame(), *frames).paths
         shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
         error.add_note(f"dask_polars: in {label!r}, partition {index}" + (f", reading {shown}" if paths else ""))

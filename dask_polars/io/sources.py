@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 from dask.tokenize import tokenize
+from polars.io.plugins import register_io_source
 
 from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.kernels import split_piece
 from dask_polars.plan.planner import Planner, split_evenly
 from dask_polars.plan.sources import frame_stage, source_stage
-from dask_polars.plan.stages import CallStage, Input, KeyStage, RegroupStage, Size, Stage
+from dask_polars.plan.stages import CallStage, Input, KeyStage, RegroupStage, Size, Stage, walk_stages
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -96,7 +97,7 @@ class GraphSource:
         return tokenize(self.keys, [str(dtype) for dtype in self.schema.values()])
 
     def lazy(self) -> pl.LazyFrame:
-        return compute_stage(lambda planner: source_stage(self, planner))
+        return computed_when_read(self)
 
 
 @source_stage.register
@@ -142,7 +143,7 @@ class DerivedSource:
         return tokenize(decode_with_sources(self.parent).digest, self.identity)
 
     def lazy(self) -> pl.LazyFrame:
-        return compute_stage(lambda planner: source_stage(self, planner))
+        return computed_when_read(self)
 
 
 @source_stage.register
@@ -150,19 +151,42 @@ def _derived_source_stage(source: DerivedSource, planner: Planner) -> Stage:
     return source.derive(planner.lower(decode_with_sources(source.parent)), planner)
 
 
-def compute_stage(make: Callable[[Planner], Stage]) -> pl.LazyFrame:
-    """Compute a stage with the current scheduler, for Polars to go on with in this process."""
+def computed_when_read(source: GraphSource | DerivedSource) -> pl.LazyFrame:
+    """Give a source for Polars to read in this process: it is computed by Dask when a query over it runs, not before."""
+    schema = source.schema
+
+    def read(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        frame = compute_source(source).head(rows) if rows is not None else compute_source(source)
+        frame = frame if predicate is None else frame.filter(predicate)
+        yield frame if columns is None else frame.select(columns)
+
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
+def compute_source(source: GraphSource | DerivedSource) -> pl.DataFrame:
+    """Compute a source: on the cluster that holds parts of it, or else with the current scheduler."""
     from dask_polars.config import Options
     from dask_polars.execution import choose_target, run_plan
     from dask_polars.plan.query import Plan
 
     options = Options.current()
-    planner = Planner(options)
-    plan = Plan((make(planner),), options, ())
-    target = choose_target()
+    stage = source_stage(source, Planner(options))
+    target = choose_target(_client_of(stage))
     if target.get is None:
         target = choose_target(scheduler="sync")
-    return run_plan(plan, target)[0].lazy()
+    return run_plan(Plan((stage,), options, ()), target)[0]
+
+
+def _client_of(root: Stage) -> Any:
+    """Find the client of the futures that a stage reads, if it reads any."""
+    for stage in walk_stages([root]):
+        if isinstance(stage, KeyStage):
+            for value in stage.graph.values():
+                if hasattr(value, "client") and hasattr(value, "key"):
+                    return value.client
+    return None
 
 
 # ---------------------------------------------------------------- what is derived

@@ -229,7 +229,7 @@ class Planner:
         while stage.npartitions > self.options.split_every:
             count = math.ceil(stage.npartitions / self.options.split_every)
             groups = split_evenly(stage.npartitions, count)
-            grouped = self.regroup(stage, groups)
+            grouped = self.regroup(stage, groups, "tree")
             stage = self.fragment(operation, lambda leaves: combine(leaves[0]), [grouped], [stage.schema])
         return self.gather(stage)
 

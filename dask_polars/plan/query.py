@@ -10,7 +10,7 @@ import polars as pl
 
 from dask_polars.config import Options
 from dask_polars.dsl.leaves import decode_with_sources
-from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError
+from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.stages import MapStage, Size, Stage
 
@@ -49,7 +49,7 @@ class Plan:
             text = f"{item.operation} is gathered to one partition: {item.reason}"
             if self.options.fallback == "raise":
                 raise FallbackError(text)
-            warnings.warn(text, FallbackWarning, stacklevel=4)
+            warnings.warn(text, FallbackWarning, stacklevel=level_of_user())
 
 
 def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:

@@ -17,7 +17,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node, slice_node
 from dask_polars.kernels import count_rows_before, slice_partition
 from dask_polars.plan.planner import Planner, lowers
-from dask_polars.plan.regions import Region, simplify
+from dask_polars.plan.regions import Region, find_region, simplify
 from dask_polars.plan.reread import is_cheap, per_partition
 from dask_polars.plan.stages import (
     CallStage,
@@ -51,6 +51,8 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
     """Take a slice of the rows of a plan."""
     offset, length = core.fields["offset"], core.fields["len"]
     schema = planner.schema(core.input)
+    if small and offset >= 0:
+        source = _limited(planner, source, offset + length)
     rows = planner.lower(source)
     if rows.npartitions == 1:
         size = Size.guess(min(length, rows.size.rows), rows.schema)
@@ -82,6 +84,24 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
 
 def _build(region: Region, core: Node) -> Callable[[Sequence[Node]], Node]:
     return lambda leaves: region.over(core.with_inputs(leaves))
+
+
+def _limited(planner: Planner, source: Node, rows: int) -> Node:
+    """Ask the inputs of a node for no more rows than its first ones need, where Polars says how many that is."""
+    region = find_region(simplify(source, planner.schema), planner.schema)
+    inputs = region.core.inputs
+    if region.core.kind not in ("Join", "Union"):
+        return source
+    schemas = [planner.schema(node) for node in inputs]
+    demands = planner.demands(lambda leaves: slice_node(0, rows, region.build(leaves)), schemas)
+    if all(demand.limit is None for demand in demands):
+        return source
+    return region.build(
+        [
+            node if demand.limit is None else slice_node(0, demand.limit, node)
+            for node, demand in zip(inputs, demands, strict=True)
+        ]
+    )
 
 
 def _in_waves(planner: Planner, local: Stage, rows: int) -> Stage:

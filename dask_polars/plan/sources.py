@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping
+import os
 from functools import singledispatch
 from typing import Any
 
@@ -62,6 +61,8 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         return _whole_scan(planner, region)
     schema = planner.schema(node)
     parts = scan_parts(planner, files)
+    if node.fields["unified_scan_args"]["include_file_paths"] is None:
+        parts = tuple(_from_anywhere(part) for part in parts)
     scan = node.with_fields(**files.fields)
     stage = ScanStage(
         operation=f"scan-{files.format}",
@@ -75,6 +76,11 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         stamp=files.stamp,
     )
     return on_source(planner, region, stage)
+
+
+def _from_anywhere(part: ScanPart) -> ScanPart:
+    """Name local files in full: a worker may be in another directory than the client."""
+    return ScanPart(tuple(path if "://" in path else os.path.abspath(path) for path in part.paths), part.rows)
 
 
 def _whole_scan(planner: Planner, region: Region) -> Stage:
@@ -237,12 +243,3 @@ def source_stage(source: Any, planner: Planner) -> Stage:
 def lower_source(planner: Planner, region: Region) -> Stage:
     """Lower a source of ours."""
     return on_source(planner, region, source_stage(region.core.fields["source"], planner))
-
-
-def token_of(*parts: Any) -> str:
-    """Hash the text of some values."""
-    return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
-
-
-Kernel = Callable[..., pl.DataFrame]
-Schema = Mapping[str, pl.DataType]

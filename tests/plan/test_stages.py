@@ -129,6 +129,14 @@ def test_a_head_stops_at_the_first_files_that_give_enough(tmp_path: Path, monkey
     assert {Path(path).name for path in read} == {"00.parquet"}
 
 
+def test_limits_cross_exchanges(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    """The first rows of a left join need no more than the first rows of its left side."""
+    query = left.join(right, on="k", how="left", maintain_order="left").head(3)
+    (join,) = [stage for stage in stages(query) if stage.operation.startswith("join")]
+    assert isinstance(join, MapStage)
+    assert join.sources[0].stage.size.rows <= 3
+
+
 def test_predicates_and_projections_cross_exchanges(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
     query = left.join(right, on="k").filter(pl.col("v") > 20).select("k", "w")
     (source,) = [stage for stage in stages(query, **SHUFFLED) if stage.schema.keys() == {"k", "v"}][:1]

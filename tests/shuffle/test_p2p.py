@@ -17,7 +17,7 @@ from dask._task_spec import Task, TaskRef
 from dask.sizeof import sizeof
 from distributed.shuffle._core import P2PBarrierTask, ShuffleId, _mean_shard_size
 
-from dask_polars.shuffle import run
+from dask_polars.shuffle import run as shuffle_run
 from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, iter_bytes, to_bytes
 from dask_polars.shuffle.p2p import PolarsShuffleSpec, shuffle_layer, transfer_layer, unpack_task
 from dask_polars.shuffle.run import PolarsShuffleRun, Stored
@@ -96,7 +96,7 @@ def test_payloads() -> None:
     # What distributed does with a payload: both of these see its real size.
     assert _mean_shard_size([payloads["x"]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
     assert sizeof(payloads["x"]) >= len(counts) + len(shards)
-    groups = run._group_by_output([payloads["x"], payloads["x"]], [0, 1])
+    groups = shuffle_run._group_by_output([payloads["x"], payloads["x"]], [0, 1])
     assert {k: [s.frame.height for s in iter_bytes(v)] for k, v in groups.items()} == {(0,): [2, 2], (1,): [3, 3]}
 
 
@@ -281,7 +281,7 @@ def lose_rows(lose: bool) -> None:
     def write_less(sink: Any, frame: pl.DataFrame, **options: Any) -> None:
         frames.write_frame(sink, frame[1:], **options)
 
-    run.write_frame = write_less if lose else frames.write_frame
+    shuffle_run.write_frame = write_less if lose else frames.write_frame
 
 
 @pytest.mark.cluster

@@ -1,0 +1,262 @@
+"""Results that are not there yet: queries in the background, results in batches, results that stay on a cluster."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from polars.lazyframe.in_process import InProcessQuery
+
+from dask_polars.execution import Target, put_together
+from dask_polars.graph.expr import PartsExpr
+from dask_polars.plan import Plan
+
+
+def submit(plan: Plan, target: Target) -> list[Any]:
+    """
+    Start a plan of one query on a cluster.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    target
+        A cluster.
+
+    Returns
+    -------
+    list of distributed.Future
+        One for each partition of the result.
+    """
+    assert target.get is not None
+    assert target.client is not None
+    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
+    return list(target.get(expr, expr.__dask_keys__(), sync=False))
+
+
+# ---------------------------------------------------------------- in the background
+
+
+class BackgroundQuery(InProcessQuery):
+    """
+    A query that runs in a thread of this process.
+
+    Parameters
+    ----------
+    run
+        Runs it.
+    """
+
+    def __init__(self, run: Callable[[], pl.DataFrame]) -> None:
+        self._future: Future[pl.DataFrame] = Future()
+        self._cancelled = False
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._work, run), daemon=True, name="dask-polars-query").start()
+
+    def _work(self, run: Callable[[], pl.DataFrame]) -> None:
+        try:
+            self._future.set_result(run())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    def cancel(self) -> None:
+        """Give up on the query; what runs of it in this process runs to its end."""
+        self._cancelled = True
+
+    def fetch(self) -> pl.DataFrame | None:
+        """
+        Give the result if it is there.
+
+        Returns
+        -------
+        polars.DataFrame, or None
+            None while the query runs.
+        """
+        return self.fetch_blocking() if self._future.done() else None
+
+    def fetch_blocking(self) -> pl.DataFrame:
+        """
+        Wait for the result.
+
+        Returns
+        -------
+        polars.DataFrame
+
+        Raises
+        ------
+        polars.exceptions.ComputeError
+            Where the query was cancelled.
+        """
+        if self._cancelled:
+            raise _cancelled()
+        return self._future.result()
+
+
+class ClusterQuery(InProcessQuery):
+    """
+    A query that runs on a cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        A client of the cluster.
+    futures : list of distributed.Future
+        The partitions of the result.
+    """
+
+    def __init__(self, client: Any, futures: list[Any]) -> None:
+        self._client, self._futures = client, futures
+        self._result: pl.DataFrame | None = None
+
+    def cancel(self) -> None:
+        """Cancel the query: tasks that have not started never will."""
+        if self._result is None:
+            self._client.cancel(self._futures)
+
+    def fetch(self) -> pl.DataFrame | None:
+        """
+        Give the result if it is there.
+
+        Returns
+        -------
+        polars.DataFrame, or None
+            None while the query runs.
+        """
+        running = self._result is None and not all(future.done() for future in self._futures)
+        failed = any(future.status in ("error", "cancelled") for future in self._futures)
+        return None if running and not failed else self.fetch_blocking()
+
+    def fetch_blocking(self) -> pl.DataFrame:
+        """
+        Wait for the result.
+
+        Returns
+        -------
+        polars.DataFrame
+
+        Raises
+        ------
+        polars.exceptions.ComputeError
+            Where the query was cancelled.
+        """
+        from concurrent.futures import CancelledError
+
+        if self._result is None:
+            if any(future.cancelled() for future in self._futures):
+                raise _cancelled()
+            try:
+                self._result = put_together(self._client.gather(self._futures))
+            except CancelledError:
+                raise _cancelled() from None
+            self._futures = []  # let go of on the cluster
+        return self._result
+
+
+def _cancelled() -> pl.exceptions.ComputeError:
+    return pl.exceptions.ComputeError("the query was cancelled")
+
+
+# ---------------------------------------------------------------- in batches
+
+
+class Batches:
+    """
+    The result of a query in batches: an iterator of frames, and a stream of Arrow.
+
+    Parameters
+    ----------
+    frames
+        The batches.
+    schema
+        Their columns.
+    """
+
+    def __init__(self, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
+        self._frames, self._schema = frames, schema
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> pl.DataFrame:
+        return next(self._frames)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        level = pl.CompatLevel.newest()
+        schema = pl.DataFrame(schema=self._schema).to_arrow(compat_level=level).schema
+        found = (batch for frame in self for batch in frame.to_arrow(compat_level=level).to_batches())
+        return pa.RecordBatchReader.from_batches(schema, found).__arrow_c_stream__(requested_schema)
+
+
+def batches_of(plan: Plan, target: Target, *, chunk_size: int | None, in_order: bool, lazy: bool) -> Batches:
+    """
+    Run a plan of one query, and give its partitions one by one.
+
+    A partition is let go of, on a cluster, as soon as it is here.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    target
+        Where it runs.
+    chunk_size
+        Rows of a batch; None for batches as they come.
+    in_order
+        Whether batches come in the order of the rows.
+    lazy
+        Whether to start only when the first batch is asked for.
+
+    Returns
+    -------
+    Batches
+    """
+    parts: Iterator[pl.DataFrame]
+    if target.client is None:
+        parts = _run_here(plan, target)
+    elif lazy:
+        parts = (part for start in (submit,) for part in _fetched(start(plan, target), in_order))
+    else:
+        parts = _fetched(submit(plan, target), in_order)
+    filled = (part for part in parts if part.height)
+    frames = filled if chunk_size is None else _rechunked(filled, chunk_size)
+    return Batches(frames, pl.Schema(plan.roots[0].schema))
+
+
+def _run_here(plan: Plan, target: Target) -> Iterator[pl.DataFrame]:
+    assert target.get is not None
+    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
+    yield from target.get(expr.__dask_graph__(), expr.__dask_keys__())
+
+
+def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:
+    if in_order:
+        futures.reverse()
+        while futures:
+            yield futures.pop().result()
+    else:
+        from distributed import as_completed
+
+        arriving = as_completed(futures)
+        futures.clear()
+        for future in arriving:
+            yield future.result()
+
+
+def _rechunked(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """Give the same rows in frames of equal height, but for the last one."""
+    kept: list[pl.DataFrame] = []
+    for frame in frames:
+        kept.append(frame)
+        if sum(item.height for item in kept) < size:
+            continue
+        whole = pl.concat(kept)
+        full = whole.height - whole.height % size
+        yield from whole.head(full).iter_slices(size)
+        kept = [whole.slice(full)] if full < whole.height else []
+    if kept:
+        yield pl.concat(kept)

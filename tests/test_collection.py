@@ -1,0 +1,534 @@
+"""``dp.LazyFrame``: the API of Polars, and a Dask collection."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime
+import inspect
+import io
+import pickle
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.bag
+import dask_polars as dp
+import polars as pl
+import pytest
+from dask.base import is_dask_collection, tokenize
+from dask_polars.collection import LazyFrame
+from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
+from polars.testing import assert_frame_equal
+
+DATA = pl.DataFrame({"k": ["a", "b", "a", "c", "b"], "v": [1, 2, 3, 4, 5]})
+OTHER = pl.DataFrame({"k": ["a", "b"], "w": [10, 20]})
+
+# What takes more than in Polars, or says in its own words what it does.
+SUPERSETS = {"collect", "explain"}
+OWN_DOCUMENTATION = {"collect", "explain", "lazy"}
+
+
+@pytest.fixture
+def sync() -> Iterator[None]:
+    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
+        yield
+
+
+def frame(npartitions: int = 2) -> LazyFrame:
+    return dp.from_polars(DATA, npartitions=npartitions)
+
+
+def forbid_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a distributed plan was made")
+
+    for module in ("execution", "engine", "collection"):
+        monkeypatch.setattr(f"dask_polars.{module}.plan_queries", planned)
+
+
+def require_dask(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Note the plans that are made."""
+    made: list[Any] = []
+    for module in ("execution", "engine", "collection"):
+        name = f"dask_polars.{module}.plan_queries"
+        original = getattr(__import__(f"dask_polars.{module}", fromlist=["x"]), "plan_queries")
+
+        def planned(queries: Any, options: Any, original: Any = original) -> Any:
+            made.append(queries)
+            return original(queries, options)
+
+        monkeypatch.setattr(name, planned)
+    return made
+
+
+# ---------------------------------------------------------------- the API of Polars
+
+
+def public(cls: type) -> list[str]:
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", public(pl.LazyFrame))
+def test_member_of_lazyframe(name: str) -> None:
+    theirs, ours = inspect.getattr_static(pl.LazyFrame, name), inspect.getattr_static(dp.LazyFrame, name)
+    if isinstance(theirs, property):
+        assert isinstance(ours, property)
+        assert ours.__doc__ == theirs.__doc__
+        return
+    ours, theirs = getattr(dp.LazyFrame, name), getattr(pl.LazyFrame, name)
+    if name not in OWN_DOCUMENTATION:
+        assert ours.__doc__ == theirs.__doc__
+    wanted, found = inspect.signature(theirs), inspect.signature(ours)
+    if name in SUPERSETS:
+        named = {item for item in wanted.parameters if item != "_kwargs"}
+        missing = named - set(found.parameters)
+        assert not missing or "kwargs" in found.parameters
+    elif name == "lazy":
+        assert list(found.parameters) == list(wanted.parameters)
+    else:
+        assert found == wanted
+
+
+@pytest.mark.parametrize("name", public(PolarsLazyGroupBy))
+def test_member_of_group_by(name: str) -> None:
+    theirs, ours = getattr(PolarsLazyGroupBy, name), getattr(dp.LazyGroupBy, name)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert ours.__doc__ == theirs.__doc__
+
+
+def test_methods_give_collections() -> None:
+    grouped = frame().group_by("k")
+    assert isinstance(grouped, dp.LazyGroupBy)
+    assert isinstance(grouped.agg(pl.len()), LazyFrame)
+    assert isinstance(frame().select("k"), LazyFrame)
+    assert isinstance(frame()[1:], LazyFrame)
+    assert isinstance(frame().pipe_with_schema(lambda lf, schema: lf), LazyFrame)
+    assert isinstance(LazyFrame.deserialize(io.BytesIO(frame().serialize())), LazyFrame)
+
+
+def test_properties() -> None:
+    assert frame().collect_schema() == DATA.schema
+    with pytest.warns(pl.exceptions.PerformanceWarning):
+        assert frame().columns == ["k", "v"]
+    with pytest.warns(pl.exceptions.PerformanceWarning):
+        assert "k" in frame()
+
+
+def test_construction() -> None:
+    assert_frame_equal(LazyFrame({"a": [1, 2]}).collect(), pl.DataFrame({"a": [1, 2]}))
+    assert_frame_equal(LazyFrame(DATA).collect(), DATA)
+    assert_frame_equal(LazyFrame(frame()).collect(), DATA)
+    assert frame().lazy().to_polars().collect_schema() == DATA.schema
+
+
+def test_functions_are_given_collections(sync: None) -> None:
+    assert frame().pipe(lambda lf, n: (type(lf), n), n=3) == (LazyFrame, 3)
+    seen = []
+
+    def first(lf: Any, schema: pl.Schema) -> Any:
+        seen.append(type(lf))
+        return lf.select(list(schema)[:1])
+
+    assert frame().pipe_with_schema(first).collect().columns == ["k"]
+    assert set(seen) == {LazyFrame}
+
+
+@pytest.mark.parametrize("make", [dp.LazyFrame, pl.DataFrame.lazy, lambda df: df], ids=["dp", "pl", "frame"])
+def test_other_frames(sync: None, make: Any) -> None:
+    ours, other, theirs = frame(), make(OTHER), DATA.lazy()
+    values = pl.DataFrame({"v": [0, 3, 9]})
+    same = [
+        (ours.join(other, on="k", maintain_order="left"), theirs.join(OTHER.lazy(), on="k", maintain_order="left")),
+        (ours.join(other=other, on="k", how="semi"), theirs.join(OTHER.lazy(), on="k", how="semi")),
+        (
+            ours.join_where(other, pl.col("v") * 5 > pl.col("w")).sort("v", "w"),
+            theirs.join_where(OTHER.lazy(), pl.col("v") * 5 > pl.col("w")).sort("v", "w"),
+        ),
+        (ours.update(make(values)), theirs.update(values.lazy())),
+        (
+            ours.select("v").merge_sorted(make(values), "v"),
+            theirs.select("v").merge_sorted(values.lazy(), "v"),
+        ),
+        (ours.sort("v").join_asof(make(values), on="v"), theirs.sort("v").join_asof(values.lazy(), on="v")),
+        (ours.gather(make(pl.DataFrame({"i": [2, 0]}))), theirs.gather(pl.LazyFrame({"i": [2, 0]}))),
+        (dp.concat([ours, make(DATA)]), pl.concat([theirs, theirs])),
+        (dp.concat((item for item in [ours, make(OTHER)]), how="diagonal"), pl.concat([theirs, OTHER.lazy()], how="diagonal")),
+    ]
+    for found, wanted in same:
+        assert isinstance(found, LazyFrame)
+        assert_frame_equal(found.collect(), wanted.collect(), check_row_order=True)
+
+
+def test_what_is_no_frame_is_refused_as_by_polars() -> None:
+    with pytest.raises(TypeError, match="expected `other`"):
+        frame().join(3, on="k")
+    with pytest.raises(TypeError):
+        frame().join()
+    with pytest.raises(TypeError, match="ambiguous"):
+        bool(frame())
+    with pytest.raises(TypeError, match="subscriptable"):
+        frame()["k"]
+
+
+def test_attributes_that_polars_removed_or_never_had() -> None:
+    with pytest.raises(AttributeError, match="unpivot"):
+        frame().melt  # noqa: B018
+    with pytest.raises(AttributeError, match="nothing"):
+        frame().nothing  # noqa: B018
+    assert not hasattr(frame(), "_nothing")
+
+
+def test_name_spaces_work_on_collections(sync: None) -> None:
+    @pl.api.register_lazyframe_namespace("dp_test")
+    class Extension:
+        def __init__(self, lf: Any) -> None:
+            self.lf = lf
+
+        def first(self) -> Any:
+            return self.lf.head(1)
+
+    try:
+        found = frame().dp_test.first()
+        assert isinstance(found, LazyFrame)
+        assert found.collect().rows() == [("a", 1)]
+    finally:
+        delattr(pl.LazyFrame, "dp_test")
+
+
+def test_sql(sync: None) -> None:
+    assert frame().sql("SELECT SUM(v) AS s FROM self").collect().item() == 15
+
+
+# ---------------------------------------------------------------- what runs a query
+
+
+def test_without_a_client_polars_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    forbid_dask(monkeypatch)
+    lf = LazyFrame(DATA).with_columns(w=pl.col("v") + 1)
+    assert lf.collect().height == 5
+    assert lf.collect(background=True).fetch_blocking().height == 5
+    assert sum(batch.height for batch in lf.collect_batches()) == 5
+    assert lf.execute().n_rows_total == 5
+    assert lf.describe().height == 9
+    lf.sink_parquet(tmp_path / "x.parquet")
+    assert pl.read_parquet(tmp_path / "x.parquet").height == 5
+    assert [item.height for item in dp.collect_all([lf, lf.head(1)])] == [5, 1]
+    assert LazyFrame(DATA).collect(engine="in-memory").height == 5
+    assert asyncio.run(collect_async(lf)).height == 5
+
+
+async def collect_async(lf: Any) -> Any:
+    return await lf.collect_async()
+
+
+RUNS = {
+    "collect": lambda lf, path: lf.collect(),
+    "compute": lambda lf, path: lf.compute(),
+    "background": lambda lf, path: lf.collect(background=True).fetch_blocking(),
+    "execute": lambda lf, path: lf.execute().lazy().collect(),
+    "batches": lambda lf, path: pl.concat(lf.collect_batches()),
+    "batches-lazy": lambda lf, path: pl.concat(lf.collect_batches(lazy=True, chunk_size=2)),
+    "batches-arrow": lambda lf, path: pl.DataFrame(lf.collect_batches()),
+    "async": lambda lf, path: asyncio.run(collect_async(lf)),
+    "collect_all": lambda lf, path: dp.collect_all([lf])[0],
+    "parquet": lambda lf, path: (lf.sink_parquet(path), pl.read_parquet(path))[1],
+    "ipc": lambda lf, path: (lf.sink_ipc(path), pl.read_ipc(path))[1],
+    "csv": lambda lf, path: (lf.sink_csv(path), pl.read_csv(path))[1],
+    "ndjson": lambda lf, path: (lf.sink_ndjson(path), pl.read_ndjson(path))[1],
+    "lazy-sink": lambda lf, path: (lf.sink_parquet(path, lazy=True).collect(), pl.read_parquet(path))[1],
+    "sink_batches": lambda lf, path: (got := [], lf.sink_batches(got.append), pl.concat(got))[2],
+    "describe": lambda lf, path: (lf.describe(), DATA)[1],
+    "show": lambda lf, path: (lf.show(2), DATA)[1],
+}
+
+
+@pytest.mark.parametrize("how", RUNS)
+def test_with_a_scheduler_dask_runs_it(
+    sync: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, capsys: Any
+) -> None:
+    plans = require_dask(monkeypatch)
+    assert_frame_equal(RUNS[how](frame(3), tmp_path / "x"), DATA)
+    assert plans
+    assert how != "show" or "shape: (2, 2)" in capsys.readouterr().out
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("how", RUNS)
+def test_on_a_cluster(client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str) -> None:
+    plans = require_dask(monkeypatch)
+    with dask.config.set({"dask-polars.fallback": "silent"}):
+        assert_frame_equal(RUNS[how](frame(3), tmp_path / "x"), DATA)
+    assert plans
+
+
+def test_a_scheduler_that_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = require_dask(monkeypatch)
+    for scheduler in ("sync", "threads", dask.get):
+        assert_frame_equal(frame().collect(scheduler=scheduler), DATA)
+    assert len(plans) == 3
+    with dask.config.set(scheduler="threads"):
+        assert_frame_equal(frame().collect(), DATA)
+    assert len(plans) == 4
+    with dask.config.set(scheduler="sync"):
+        frame().collect(engine="streaming")
+    assert len(plans) == 4
+    with pytest.raises(ValueError, match="Expected one of"):
+        frame().collect(scheduler="nothing")
+    with pytest.raises(ValueError, match="an engine, or a scheduler"):
+        frame().collect(engine="streaming", scheduler="sync")
+
+
+def test_arguments_of_collect() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'foo'"):
+        frame().collect(foo=1)
+    assert_frame_equal(frame().collect(optimizations=pl.QueryOptFlags.none()), DATA)
+    assert_frame_equal(frame().collect(optimizations=pl.QueryOptFlags.none(), scheduler="sync"), DATA)
+    reverse = frame().select(pl.all().reverse())
+    with pytest.raises(dp.FallbackError, match="Reverse"):
+        reverse.collect(scheduler="sync", fallback="raise")
+    with pytest.warns(dp.FallbackWarning, match="Reverse") as caught:
+        assert reverse.collect(scheduler="sync").height == 5
+    assert caught[0].filename == __file__
+    with pytest.raises(ValueError, match="fallback must be one of"):
+        reverse.collect(fallback="nothing")
+
+
+def test_errors_are_those_of_polars(sync: None) -> None:
+    wrong = frame().select("zz")
+    for how in ("collect", "compute", "batches", "execute", "background", "collect_all"):
+        with pytest.raises(pl.exceptions.ColumnNotFoundError, match="zz"):
+            RUNS[how](wrong, Path("x"))
+    late = frame().select(pl.col("k").str.to_integer())
+    for how in ("collect", "compute", "batches", "execute", "background", "collect_all"):
+        with pytest.raises(pl.exceptions.ComputeError, match="parsing failed"):
+            RUNS[how](late, Path("x"))
+
+
+def test_describe_is_that_of_polars(sync: None) -> None:
+    data = DATA.with_columns(d=datetime.date(2020, 1, 1), f=pl.col("v") / 3)
+    assert_frame_equal(dp.from_polars(data, npartitions=3).describe(), data.lazy().describe())
+
+
+def test_nothing_runs_before_it_must(sync: None, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def note(part: pl.DataFrame) -> pl.DataFrame:
+        calls.append(part.height)
+        return part
+
+    lf = frame().map_partitions(note, schema=DATA.schema)
+    lf.select("v").collect_schema()
+    lf.explain()
+    lf.explain(engine="polars")
+    assert lf.join(lf, on="k").sort("v").npartitions > 0
+    tokenize(lf)
+    repr(lf)
+    lf.collect_batches(lazy=True)
+    lf.sink_parquet(tmp_path / "x", lazy=True)
+    assert calls == []
+    lf.collect()
+    assert sorted(calls) == [2, 3]
+
+
+# ---------------------------------------------------------------- a Dask collection
+
+
+def test_compute_with_others(sync: None) -> None:
+    lf = frame()
+    total, rows = dask.compute(lf.select(pl.col("v").sum()), lf)
+    assert total.item() == 15
+    assert_frame_equal(rows, DATA)
+    with pytest.warns(UserWarning, match="mixed collections"):
+        found = dask.compute(lf, dask.delayed(1), dask.bag.from_sequence([1, 2]).sum())
+    assert_frame_equal(found[0], DATA)
+    assert found[1:] == (1, 3)
+    assert dask.delayed(lambda whole, n: whole.height + n)(lf, 1).compute() == 6
+    nested = dask.compute({"a": [lf.head(1)]})[0]
+    assert nested["a"][0].rows() == [("a", 1)]
+
+
+def test_shared_parts_are_computed_once(sync: None) -> None:
+    calls: list[int] = []
+
+    def note(part: pl.DataFrame) -> pl.DataFrame:
+        calls.append(part.height)
+        return part
+
+    lf = frame().map_partitions(note, schema=DATA.schema)
+    dask.compute(lf.select(pl.col("v").sum()), lf.group_by("k").len(), lf)
+    assert sorted(calls) == [2, 3]
+    calls.clear()
+    dp.collect_all([lf.select(pl.col("v").sum()), lf])
+    assert sorted(calls) == [2, 3]
+
+
+def test_tokens() -> None:
+    lf = frame()
+    assert is_dask_collection(lf)
+    assert tokenize(lf) == tokenize(frame())
+    assert tokenize(lf.filter(pl.col("v") > 1)) == tokenize(frame().filter(pl.col("v") > 1))
+    others = [lf.head(1), frame(3), lf.filter(pl.col("v") > 1), lf.filter(pl.col("v") > 2), lf.partitions[0]]
+    assert len({tokenize(item) for item in [lf, *others]}) == 6
+    assert tokenize(dp.from_polars(DATA.head(4), npartitions=2)) != tokenize(lf)
+
+
+def test_tokens_of_files_that_are_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    DATA.write_parquet(path)
+    before = tokenize(dp.scan_parquet(path))
+    assert tokenize(dp.scan_parquet(path)) == before
+    DATA.reverse().write_parquet(path)
+    assert tokenize(dp.scan_parquet(path)) != before
+
+
+def test_copies(sync: None) -> None:
+    lf = frame().filter(pl.col("v") > 1)
+    for other in (pickle.loads(pickle.dumps(lf)), copy.copy(lf), copy.deepcopy(lf), lf.clone()):
+        assert isinstance(other, LazyFrame)
+        assert_frame_equal(other.collect(), lf.collect())
+    assert tokenize(pickle.loads(pickle.dumps(lf))) == tokenize(lf)
+    assert repr(lf) == "<dask_polars.LazyFrame [k: String, v: Int64]>"
+
+
+def test_persist(sync: None) -> None:
+    calls: list[int] = []
+
+    def note(part: pl.DataFrame) -> pl.DataFrame:
+        calls.append(part.height)
+        return part
+
+    kept = frame().map_partitions(note, schema=DATA.schema).persist()
+    assert isinstance(kept, LazyFrame)
+    assert kept.npartitions == 2
+    assert_frame_equal(kept.collect(), DATA)
+    assert_frame_equal(kept.collect(engine="streaming"), DATA)
+    assert kept.group_by("k").agg(pl.col("v").sum()).sort("k").collect().rows() == [("a", 4), ("b", 7), ("c", 4)]
+    assert_frame_equal(pickle.loads(pickle.dumps(kept)).collect(), DATA)
+    one, two = dask.persist(frame().head(1), frame().select(pl.len()))
+    assert (one.collect().height, two.collect().item()) == (1, 5)
+    assert sorted(calls) == [2, 3]
+
+
+@pytest.mark.cluster
+def test_persist_on_a_cluster(client: Any) -> None:
+    from distributed import futures_of, wait
+
+    kept = frame().with_columns(w=pl.col("v") * 2).persist()
+    wait(kept)
+    assert len(futures_of(kept)) == 2
+    wanted = DATA.with_columns(w=pl.col("v") * 2)
+    assert_frame_equal(kept.collect(), wanted)
+    assert_frame_equal(kept.compute(), wanted)
+    assert kept.join(frame(), on="k").select(pl.col("w").sum()).collect().item() == 52
+    assert_frame_equal(pickle.loads(pickle.dumps(kept)).collect(), wanted)
+    one, two = dask.persist(kept.head(1), kept.select(pl.len()))
+    assert (one.collect().height, two.collect().item()) == (1, 5)
+    assert_frame_equal(client.compute(kept).result(), wanted)
+    assert_frame_equal(client.gather(client.compute([kept, frame()]))[1], DATA)
+    assert_frame_equal(client.persist(kept.select("k")).collect(), wanted.select("k"))
+
+
+@pytest.mark.cluster
+def test_persisted_partitions_are_found_without_a_current_client(session_client: Any) -> None:
+    kept = session_client.persist(frame())
+    assert_frame_equal(kept.collect(), DATA)
+    assert_frame_equal(kept.map_partitions(lambda part: part).collect(), DATA)
+    assert kept.select(pl.col("v").sum()).collect(scheduler=session_client).item() == 15
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs graphviz")
+def test_visualize(tmp_path: Path) -> None:
+    pytest.importorskip("graphviz")
+    frame().group_by("k").len().visualize(filename=str(tmp_path / "graph.svg"))
+    assert (tmp_path / "graph.svg").exists()
+
+
+# ---------------------------------------------------------------- partitions
+
+
+def test_partitions(sync: None) -> None:
+    lf = frame(3)
+    assert lf.npartitions == len(lf.partitions) == 3
+    parts = [part.collect() for part in lf.partitions]
+    assert_frame_equal(pl.concat(parts), DATA)
+    assert_frame_equal(lf.partitions[-1].collect(), parts[2])
+    assert_frame_equal(lf.partitions[1:].collect(), pl.concat(parts[1:]))
+    assert_frame_equal(lf.partitions[[2, 0]].collect(), pl.concat([parts[2], parts[0]]))
+    assert lf.partitions[1:].npartitions == 2
+    assert lf.partitions[0].select(pl.len()).collect().item() == parts[0].height
+    with pytest.raises(IndexError):
+        lf.partitions[3]
+    with pytest.raises(IndexError, match="no partition"):
+        lf.partitions[3:]
+    assert_frame_equal(lf.partitions[0].collect(engine="streaming"), parts[0])
+
+
+def test_slices(sync: None) -> None:
+    for item in (slice(1, 3), slice(None, None, 2), slice(-2, None), slice(None, 0)):
+        assert_frame_equal(frame()[item].collect(), DATA.lazy()[item].collect())
+    with pytest.raises(TypeError):
+        iter(frame()).__next__()
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 5, 8])
+def test_repartition(sync: None, wanted: int) -> None:
+    again = frame(3).repartition(npartitions=wanted)
+    assert again.npartitions == wanted
+    assert_frame_equal(again.collect(), DATA)
+    assert again.filter(pl.col("v") > 2).group_by("k").len().sort("k").collect().rows() == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def test_repartition_by_size(sync: None) -> None:
+    wide = dp.from_polars(pl.DataFrame({"v": range(1000)}), npartitions=2)
+    assert wide.repartition(partition_size=1000).npartitions == 8
+    assert wide.repartition(partition_size="1 GiB").npartitions == 1
+    assert dp.from_polars(pl.DataFrame({"v": range(1000)}), partition_size="1 kB").npartitions == 8
+    assert dp.from_polars(DATA.lazy(), npartitions=3).npartitions == 3
+    for wrong in ({}, {"npartitions": 1, "partition_size": 1}, {"npartitions": 0}, {"partition_size": "0 B"}):
+        with pytest.raises(ValueError):
+            wide.repartition(**wrong)
+    for wrong in ({"npartitions": 1, "partition_size": 1}, {"npartitions": 0}):
+        with pytest.raises(ValueError):
+            dp.from_polars(DATA, **wrong)
+    with pytest.raises(TypeError, match="takes a frame of Polars"):
+        dp.from_polars({"a": [1]})
+
+
+def test_map_partitions(sync: None) -> None:
+    lf = frame()
+    assert lf.map_partitions(lambda part: part.select(pl.len())).collect()["len"].to_list() == [2, 3]
+    assert lf.map_partitions(lambda part: part.lazy().head(1)).collect()["v"].to_list() == [1, 3]
+    added = lf.map_partitions(lambda part, n, k=0: part.select(pl.col("v") + n + k), 10, k=100)
+    assert added.collect()["v"].to_list() == [111, 112, 113, 114, 115]
+    assert added.filter(pl.col("v") > 112).select("v").collect().height == 3
+    assert added.collect(engine="streaming")["v"].to_list() == [111, 112, 113, 114, 115]
+    assert tokenize(added) != tokenize(lf.map_partitions(lambda part: part))
+
+
+def test_map_partitions_that_are_wrong(sync: None) -> None:
+    lf = frame()
+    with pytest.raises(TypeError, match="must give a frame, not a int"):
+        lf.map_partitions(lambda part: part.height)
+    with pytest.raises(TypeError, match="must give a frame, not a int"):
+        lf.map_partitions(lambda part: part.height, schema=DATA.schema).collect()
+    with pytest.raises(pl.exceptions.SchemaError, match="its schema says"):
+        lf.map_partitions(lambda part: part, schema={"z": pl.Int8}).collect()
+    with pytest.raises(ZeroDivisionError) as caught:
+        lf.map_partitions(lambda part: 1 / 0, schema=DATA.schema).collect()
+    assert "map-partitions" in str(caught.value.__notes__)
+    assert "partition " in str(caught.value.__notes__)
+
+
+def test_to_delayed(sync: None) -> None:
+    parts = frame().to_delayed()
+    assert [part.height for part in dask.compute(*parts)] == [2, 3]
+    assert dask.delayed(sum)([part.height for part in parts]).compute() == 5
+
+
+@pytest.mark.cluster
+def test_to_delayed_on_a_cluster(client: Any) -> None:
+    parts = frame().join(frame(), on="k").sort("v").to_delayed()
+    assert sum(part.height for part in dask.compute(*parts)) == 9
