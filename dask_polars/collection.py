@@ -152,27 +152,51 @@ class LazyFrame(DaskMethodsMixin):
             self._lf.show(None)  # raises
         self.head(limit).collect().show(limit, **options)
 
-    def explain(self, *, engine: Any = "dask", **kwargs: Any) -> str:
+    def explain(
+        self,
+        *,
+        format: str = "plain",
+        optimized: bool = True,
+        engine: Any = "dask",
+        optimizations: QueryOptFlags = DEFAULT_QUERY_OPT_FLAGS,
+    ) -> str:
         """
-        Say how the query will run.
+        Say how the query will run. Nothing is computed.
 
         Parameters
         ----------
+        format, optimized, optimizations
+            As :meth:`polars.LazyFrame.explain` takes them, for a plan of Polars.
         engine
             ``"dask"`` for the distributed plan, ``"polars"`` for the plan of Polars, or an engine of Polars.
-        **kwargs
-            As :meth:`polars.LazyFrame.explain` takes them, for a plan of Polars.
 
         Returns
         -------
         str
             Stages, exchanges and fragments, from the result down to the sources.
+
+        Raises
+        ------
+        polars.exceptions.PolarsError
+            Where Polars finds the query to be wrong.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> print(lf.filter(pl.col("v") > 1).explain())
+        [1] filter  2 partitions, ~1 rows, ~10 B
+            | FILTER col("v") > 1
+            | FROM
+            |   DF ["v"]; PROJECT */1 COLUMNS
+          [2] FRAME in memory  2 partitions, 4 rows, ~32 B
         """
         if engine == "dask":
             from dask_polars.explain import explain_plan
 
             return explain_plan(self._plan())
-        return self._lf.explain(engine=local_engine() if engine in ("polars", "auto") else engine, **kwargs)
+        given: dict[str, Any] = {"format": format, "optimized": optimized, "optimizations": optimizations}
+        return self._lf.explain(engine=local_engine() if engine in ("polars", "auto") else engine, **given)
 
     # ------------------------------------------------------------ Dask
 

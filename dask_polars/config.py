@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -95,19 +96,21 @@ class Options:
             value, choices = getattr(self, name), get_args(allowed)
             if value not in choices:
                 raise ValueError(f"{name.replace('_', '-')} must be one of {', '.join(choices)}, not {value!r}")
-        sizes = {name: parse_bytes(getattr(self, name)) for name in ("partition_size", "broadcast_limit")}
-        if sizes["partition_size"] < 1:
-            raise ValueError("partition-size must be at least one byte")
         rows = self.max_rows_per_partition
-        if rows is not None and int(rows) < 1:
-            raise ValueError("max-rows-per-partition must be at least 1, or null")
-        if int(self.split_every) < 2:
-            raise ValueError("split-every must be at least 2")
-        rows = None if rows is None else int(rows)
         return replace(
             self,
-            partition_size=sizes["partition_size"],
-            broadcast_limit=sizes["broadcast_limit"],
-            max_rows_per_partition=rows,
-            split_every=int(self.split_every),
+            partition_size=_at_least("partition-size", self.partition_size, 1, parse_bytes),
+            broadcast_limit=_at_least("broadcast-limit", self.broadcast_limit, 0, parse_bytes),
+            max_rows_per_partition=None if rows is None else _at_least("max-rows-per-partition", rows, 1, int),
+            split_every=_at_least("split-every", self.split_every, 2, int),
         )
+
+
+def _at_least(name: str, value: Any, least: int, read: Callable[[Any], int]) -> int:
+    try:
+        number = read(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a number, not {value!r}: {error}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
+    return number

@@ -21,7 +21,7 @@ from dask_polars.config import Options
 from dask_polars.errors import PlanSendError
 from dask_polars.execution import Target, choose_target, local_engine, run_queries
 from dask_polars.plan import Plan, plan_queries
-from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, batches_of, submit
+from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, submit
 
 
 class DaskEngine(Engine):
@@ -186,13 +186,14 @@ class DaskEngine(Engine):
         if target.client is None:
             (kept,) = dask.persist(frame, scheduler=target.get)
             return DaskQueryResult(kept, self)
-        from distributed import futures_of, wait
+        from distributed import futures_of
 
         kept = target.client.persist(frame)
-        wait(kept)
-        for future in futures_of(kept):
-            if future.status == "error":
-                future.result()
+        with aside():
+            errors = [future.exception() for future in futures_of(kept)]
+        for error in errors:
+            if error is not None:
+                raise error
         return DaskQueryResult(kept, self)
 
     def collect_all(

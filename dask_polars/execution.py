@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,9 +105,12 @@ def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
     keys = [[(stage.name, index) for index in range(stage.npartitions)] for stage in plan.roots]
     graph = expr if target.client is not None else expr.__dask_graph__()
     results = target.get(graph, keys)
-    return [put_together(parts) for parts in results]
+    return [put_together(parts, stage.schema) for parts, stage in zip(results, plan.roots, strict=True)]
 
 
-def put_together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Put partitions below each other."""
-    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")
+def put_together(parts: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """Put partitions below each other; of no rows Polars may find other types than the query has."""
+    filled = [part for part in parts if part.height]
+    if not filled:
+        return parts[0] if len(parts) == 1 or schema is None else pl.DataFrame(schema=schema)
+    return filled[0] if len(filled) == 1 else pl.concat(filled, how="vertical")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,24 @@ def submit(plan: Plan, target: Target) -> list[Any]:
     assert target.client is not None
     expr = PartsExpr(plan.roots, plan.options.shuffle_method)
     return list(target.get(expr, expr.__dask_keys__(), sync=False))
+
+
+@contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """Leave the place of the running task in its worker, if there is one, to others while it waits for them."""
+    from distributed import rejoin, secede
+    from distributed.worker import thread_state
+
+    away = False
+    if getattr(thread_state, "key", False):
+        with contextlib.suppress(Exception):  # as `Client.get` does: it is away already
+            secede()
+            away = True
+    try:
+        yield
+    finally:
+        if away:
+            rejoin()
 
 
 # ---------------------------------------------------------------- in the background
@@ -150,7 +169,8 @@ class ClusterQuery(InProcessQuery):
             if any(future.cancelled() for future in self._futures):
                 raise _cancelled()
             try:
-                self._result = put_together(self._client.gather(self._futures))
+                with aside():
+                    self._result = put_together(self._client.gather(self._futures))
             except CancelledError:
                 raise _cancelled() from None
             self._futures = []  # let go of on the cluster
@@ -237,14 +257,21 @@ def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:
     if in_order:
         futures.reverse()
         while futures:
-            yield futures.pop().result()
+            yield _result(futures.pop())
     else:
         from distributed import as_completed
 
         arriving = as_completed(futures)
         futures.clear()
-        for future in arriving:
-            yield future.result()
+        while not arriving.is_empty():
+            with aside():
+                future = next(arriving)
+            yield _result(future)
+
+
+def _result(future: Any) -> pl.DataFrame:
+    with aside():
+        return future.result()
 
 
 def _rechunked(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:

@@ -23,7 +23,7 @@ from typing import Any
 import msgpack
 import polars as pl
 
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import Node, walk
 from dask_polars.errors import PlanDecodeError
 
 MAGIC = b"DSL_VERSION"
@@ -155,7 +155,7 @@ def decode(lf: pl.LazyFrame) -> Node:
     PlanDecodeError
         Where the plan holds a kind of node that is not known here.
     """
-    return _Decoder(_read_document(lf.serialize()[HEADER_LENGTH:])).node(None)
+    return _Decoder(_read_document(lf.serialize()[HEADER_LENGTH:])).root()
 
 
 def _take(fields: dict[str, Any], name: str) -> Any:
@@ -169,8 +169,14 @@ class _Decoder:
         self.document = document
         self.done: dict[int, Node] = {}
 
-    def node(self, key: Mapping[str, int] | None) -> Node:
-        index = (key or self.document["root"])["idx"]
+    def root(self) -> Node:
+        # Inputs stand before what reads them: in this order, plans of any depth are decoded without deep recursion.
+        for index in range(1, len(self.document["dsl_plans"])):
+            self.node({"idx": index})
+        return self.node(self.document["root"])
+
+    def node(self, key: Mapping[str, int]) -> Node:
+        index = key["idx"]
         if index not in self.done:
             self.done[index] = self.convert(self.document["dsl_plans"][index]["value"])
         return self.done[index]
@@ -232,6 +238,12 @@ class _Encoder:
         self.frame_keys: dict[int, dict[str, int]] = {}
 
     def document(self, root: Node) -> bytes:
+        # Inputs first, so that plans of any depth are written without deep recursion.
+        nodes = list(walk(root))
+        keyed = {id(child) for node in nodes if node.kind not in INLINE_INPUTS for child in node.inputs}
+        for node in nodes:
+            if id(node) in keyed:
+                self.put(node)
         key = self.put(root)
         packer = msgpack.Packer()
         parts = [packer.pack_map_header(3), packer.pack("root"), packer.pack(key)]

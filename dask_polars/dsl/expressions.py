@@ -331,7 +331,14 @@ def expand(
     -------
     list of expressions
         Without selectors; an expression over a selector of several columns gives as many.
+
+    Raises
+    ------
+    ValueError
+        Where it is not known what an expression expands to.
     """
+    if any(function_name(item) in _EXPANDING for tree in trees for item in walk_expression(tree)):
+        raise ValueError("the fields of a struct, which are columns only once its type is known")
     candidates = {name: dtype for name, dtype in schema.items() if name not in keys}
     out: list[Expression] = []
     for tree in trees:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import msgpack
@@ -44,13 +43,24 @@ class Node:
         """Give the same node with some of its fields replaced."""
         return replace(self, fields={**self.fields, **fields})
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """A hash of the content of the whole tree below: equal plans have equal digests."""
+        stack = [self]
+        while stack:  # not by recursion: plans may be thousands of nodes deep
+            node = stack[-1]
+            below = [child for child in node.inputs if "_digest" not in vars(child)]
+            if below:
+                stack.extend(below)
+            else:
+                vars(stack.pop()).setdefault("_digest", node._hash())
+        return vars(self)["_digest"]
+
+    def _hash(self) -> str:
         state = hashlib.sha1(self.kind.encode(), usedforsecurity=False)
         state.update(msgpack.packb(self.fields, default=_pack_leaf))
         for node in self.inputs:
-            state.update(node.digest.encode())
+            state.update(vars(node)["_digest"].encode())
         return state.hexdigest()
 
 

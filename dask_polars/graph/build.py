@@ -7,6 +7,7 @@ What is read by several, or as a whole, is computed once under its own name.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,9 +224,26 @@ class Builder:
             layer, keys = tasks.shuffle_layer(stage.name, sent, count, stage.schema)
             self.graph.update(layer)
             return [TaskRef(key) for key in keys]
-        layer, barrier = p2p.transfer_layer(stage.operation, stage.token, sent, count, stage.schema)
+        shuffle_id = self.shuffle_id(stage)
+        layer, barrier = p2p.transfer_layer(stage.operation, shuffle_id, sent, count, stage.schema)
         self.graph.update(layer)
-        return [p2p.unpack_task(None, stage.token, index, barrier) for index in range(count)]
+        return [p2p.unpack_task(None, shuffle_id, index, barrier) for index in range(count)]
+
+    def shuffle_id(self, stage: ShuffleStage) -> str:
+        """
+        Name a shuffle on the cluster.
+
+        Graphs that are on the cluster at the same time may hold the same shuffle: then all of its tasks have to be the
+        same too, with what is part of them and what they refer to, or they may not have the same names.
+        """
+
+        def shape(below: Stage) -> tuple[Any, ...]:
+            if below.token in self.named:
+                return (below.token,)
+            return (below.token, *(shape(item) for item in below.inputs))
+
+        text = repr((stage.name, shape(stage.source)))
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:20]
 
 
 _EMIT: Mapping[type[Stage], Callable[..., Operand]] = {

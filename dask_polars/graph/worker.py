@@ -106,7 +106,9 @@ def concat(*frames: Frame) -> Frame:
     """Put frames of equal columns below each other."""
     if len(frames) == 1:
         return frames[0]
-    return pl.concat([as_frame(frame) for frame in frames], how="vertical")
+    parts = [as_frame(frame) for frame in frames]
+    # Of no rows Polars may find another type than the query has: such frames are left out.
+    return pl.concat([part for part in parts if part.height] or parts[:1], how="vertical")
 
 
 def call(label: str, index: int, function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Any:

@@ -96,13 +96,16 @@ def file_set(scan: Node) -> FileSet | None:
     given = [item["inner"] for item in sources["Paths"]]
     if kind != "Parquet" or not all(isinstance(path, str) for path in given):
         return None
+    if arguments["include_file_paths"] is None:
+        # The directory that a worker runs in may be another one.
+        given = [path if _is_remote(path) else os.path.abspath(path.removeprefix("file://")) for path in given]
     found = _expand(given, glob=arguments["glob"], hidden=arguments.get("hidden_file_prefix"))
     return _parquet(scan, given, found) if found else None
 
 
-def bytes_on_disk(scan: Node) -> int | None:
+def found_on_disk(scan: Node) -> list[File]:
     """
-    Sum up the sizes of the files of a scan.
+    Find the files of a scan that is not cut into parts.
 
     Parameters
     ----------
@@ -111,13 +114,18 @@ def bytes_on_disk(scan: Node) -> int | None:
 
     Returns
     -------
-    int, or None
-        None where they are not known: for files of other machines, and buffers in memory.
+    list of File
+        Empty where they are not those of this machine, or buffers in memory.
     """
     given = [item["inner"] for item in scan.fields["sources"].get("Paths", ())]
-    if not given or any(not isinstance(path, str) or _is_remote(path) for path in given):
-        return None
-    return sum(file.size for file in _expand(given, glob=scan.fields["unified_scan_args"]["glob"], hidden=None))
+    if any(not isinstance(path, str) or _is_remote(path) for path in given):
+        return []
+    return _expand(given, glob=scan.fields["unified_scan_args"]["glob"], hidden=None)
+
+
+def stamp_of(files: Sequence[File]) -> str:
+    """Hash what tells that files were written anew."""
+    return hashlib.sha1(repr(files).encode(), usedforsecurity=False).hexdigest()
 
 
 # ---------------------------------------------------------------- paths
@@ -153,7 +161,7 @@ def _expand_local(path: str, glob: bool) -> list[File]:
         return [file for file in map(_local_file, sorted(names)) if file.size]
     if glob and globbing.has_magic(path):
         names = globbing.glob(path, recursive=True, include_hidden=True)
-        return [_local_file(name) for name in sorted(names) if os.path.isfile(name)]
+        return [file for file in map(_local_file, filter(os.path.isfile, sorted(names))) if file.size]
     return [_local_file(path)]
 
 
@@ -177,7 +185,7 @@ def _expand_remote(path: str, glob: bool) -> list[File]:
     return [
         File(f"{scheme}://{name}", info["size"], str(info.get("ETag") or info.get("LastModified") or info.get("mtime")))
         for name, info in sorted(found.items())
-        if info["type"] == "file"
+        if info["type"] == "file" and (info["size"] or name == root)
     ]
 
 
@@ -211,7 +219,7 @@ def _parquet(scan: Node, given: Sequence[str], files: Sequence[File]) -> FileSet
         rows_of=rows_of,
         rows_of_one=rows_of_one,
         fields=_fields_for_parts(scan, given, files, schema),
-        stamp=hashlib.sha1(repr(files).encode(), usedforsecurity=False).hexdigest(),
+        stamp=stamp_of(files),
     )
 
 

@@ -42,7 +42,8 @@ def lower_distinct(planner: Planner, region: Region) -> Stage:
     if keep == "None":
         return _shuffled(planner, region, rows, keys, rows.npartitions)
     groups = groups_bound(rows, keys)
-    size = Size.guess(min(groups * rows.npartitions, rows.size.rows), rows.schema)
+    most = min(groups * rows.npartitions, rows.size.rows)
+    size = Size.guess(most, rows.schema, doubt=rows.size.doubt)
     if planner.is_small(size):
         local = core.with_fields(options={**options, "maintain_order": ordered or keep in ("First", "Last")})
         partial = planner.fragment("unique-partial", local.with_inputs, [rows], [schema], size=size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from dask_polars.dsl.expressions import Shape, shape
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region, describe, function_of
@@ -53,7 +55,9 @@ def gather_and_run(planner: Planner, region: Region, operation: str, reason: str
     planner.fall_back(operation, reason, stages)
     gathered = [planner.gather(stage) for stage in stages]
     fallback = reason if any(stage.npartitions > 1 for stage in stages) else None
-    return planner.fragment(label, region.build, gathered, schemas, fallback=fallback)
+    # What is written is written each time, even while the result of the first time is held.
+    salt = uuid4().hex if region.core.kind in ("Sink", "SinkMultiple") else ""
+    return planner.fragment(label, region.build, gathered, schemas, fallback=fallback, salt=salt)
 
 
 def operation_of(region: Region) -> str:

@@ -110,7 +110,8 @@ def _lower_in_parts(
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
     groups = groups_bound(rows, keys)
-    size = Size.guess(min(groups * rows.npartitions, rows.size.rows), planner.schema(partial))
+    most = min(groups * rows.npartitions, rows.size.rows)
+    size = Size.guess(most, planner.schema(partial), doubt=rows.size.doubt)
     parts = planner.fragment(
         "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
     )
@@ -130,7 +131,7 @@ def _lower_in_parts(
         node = select_node(None, [*(column(name) for name in names), *finals], node)
         return region.over(cast_to(planner, node, planner.schema(core)))
 
-    out = Size.guess(groups, planner.schema(core))
+    out = Size.guess(groups, planner.schema(core), doubt=rows.size.doubt)
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):
         combined = planner.tree("groupby-combine", parts, combine)
@@ -166,7 +167,7 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
     names = [key["Column"] for key in core.fields["keys"] if kind_of(key) == "Column"]
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
-    out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core))
+    out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core), doubt=rows.size.doubt)
     return planner.fragment(
         "groupby", region.build, [rows], [planner.schema(core.input)], size=out, placement=placement
     )

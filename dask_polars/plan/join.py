@@ -112,8 +112,8 @@ def _not_distributed(core: Node) -> str | None:
 def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     """Choose the side that is sent to all partitions of the other; None for neither."""
     validation, order = sides.arguments["validation"], sides.order
-    left_fits = sides.left.size.bytes <= planner.options.broadcast_limit
-    right_fits = sides.right.size.bytes <= planner.options.broadcast_limit
+    left_fits = planner.fits(sides.left.size, planner.options.broadcast_limit)
+    right_fits = planner.fits(sides.right.size, planner.options.broadcast_limit)
     may_right = sides.how in _BROADCAST_RIGHT and validation not in _CHECKS_LEFT and order not in ("Right", "RightLeft")
     may_left = sides.how in _BROADCAST_LEFT and validation not in _CHECKS_RIGHT and order not in ("Left", "LeftRight")
     if sides.how == "Cross":
@@ -259,11 +259,11 @@ def _rows_after(sides: Sides) -> Size:
     if sides.how in ("Semi", "Anti"):
         return left.scaled(0.5)
     if sides.how == "Left":
-        return Size(left.rows, left.bytes)
+        return left
     if sides.how == "Right":
-        return Size(right.rows, right.bytes)
+        return right
     both = left.rows + right.rows if sides.how == "Full" else max(left.rows, right.rows)
-    return Size(both, left.bytes + right.bytes)
+    return Size(both, left.bytes + right.bytes, doubt=(left + right).doubt)
 
 
 def _join(

@@ -23,6 +23,9 @@ from dask_polars.dsl.schemas import filter_node, schema_over, select_node
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
 from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
 
+# How many times above a limit something could be, at worst, that is guessed to be below it.
+DOUBT_ALLOWED = 4
+
 SchemaDict = Mapping[str, pl.DataType]
 Handler = Callable[["Planner", Region], Stage]
 LOWER: dict[str, Handler] = {}
@@ -90,10 +93,17 @@ class Planner:
 
     def schema(self, node: Node) -> SchemaDict:
         """Give the schema of a node, as Polars resolves it."""
-        found = self._schemas.get(node.digest)
-        if found is None:
-            found = self._schemas[node.digest] = self._resolve_schema(node)
-        return found
+        stack = [node]
+        while stack:  # not by recursion: plans may be thousands of nodes deep
+            below = [child for child in stack[-1].inputs if child.digest not in self._schemas]
+            if stack[-1].digest in self._schemas:
+                stack.pop()
+            elif below and stack[-1].kind != PIPE:
+                stack.extend(below)
+            else:
+                top = stack.pop()
+                self._schemas[top.digest] = self._resolve_schema(top)
+        return self._schemas[node.digest]
 
     def _resolve_schema(self, node: Node) -> SchemaDict:
         if node.kind == SOURCE:
@@ -186,7 +196,7 @@ class Planner:
             operation=operation,
             schema=schema,
             npartitions=aligned[0].npartitions if aligned else 1,
-            size=Size.guess(rows.rows, schema, exact=rows.exact),
+            size=Size.guess(rows.rows, schema, exact=rows.exact, doubt=rows.doubt),
             template=encode(root),
             sources=items,
             **facts,
@@ -235,14 +245,19 @@ class Planner:
 
     def partitions_for(self, size: Size, most: int) -> int:
         """Say into how many partitions something of a size should go, from 1 to ``most``."""
-        wanted = math.ceil(size.bytes / self.options.partition_size)
+        target = self.options.partition_size
+        wanted = max(math.ceil(size.bytes / target), math.ceil(size.most / (DOUBT_ALLOWED * target)))
         if self.options.max_rows_per_partition is not None:
             wanted = max(wanted, math.ceil(size.rows / self.options.max_rows_per_partition))
         return max(1, min(wanted, most))
 
     def is_small(self, size: Size) -> bool:
         """Say whether something fits into one partition."""
-        return size.bytes <= self.options.partition_size
+        return self.fits(size, self.options.partition_size)
+
+    def fits(self, size: Size, limit: float) -> bool:
+        """Say whether something is thought to be below a limit, and could not be far above it either."""
+        return size.bytes <= limit and size.most <= DOUBT_ALLOWED * limit
 
     def fall_back(self, operation: str, reason: str, stages: Sequence[Stage]) -> None:
         """Note that an operation is gathered to one partition, where there is more than one."""

@@ -7,6 +7,7 @@ and its place for nulls, is one comparison. Rows with equal keys stay in order t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,9 +34,15 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
     core = region.core
     schema = planner.schema(core.input)
     try:
-        keys = expand(core.fields["by_column"], schema)
+        expanded = [expand([item], schema) for item in core.fields["by_column"]]
     except ValueError:
         return gather_and_run(planner, region, "sort", "its selectors are not understood")
+    core = core.with_fields(
+        by_column=[key for keys in expanded for key in keys],
+        sort_options=_options_for(core.fields["sort_options"], [len(keys) for keys in expanded]),
+    )
+    region = Region(region.chain, core)
+    keys = core.fields["by_column"]
     extraction = Extraction()
     keys = [extraction.rewrite_named(key) for key in keys]
     if extraction.scalars and all(shape(key) is Shape.ROW for key in keys):
@@ -49,20 +56,18 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
     outputs = planner.partitions_for(rows.size, rows.npartitions)
     if outputs == 1:
         return planner.fragment("sort", region.build, [planner.gather(rows)], [schema], distinct=rows.distinct)
-    if len(keys) != len(core.fields["by_column"]):
-        core = core.with_fields(by_column=keys, sort_options=_options_for(core, len(keys)))
-        region = Region(region.chain, core)
     encoded = encode_keys(keys, core.fields["sort_options"], schema)
     return _by_range(planner, region, source, rows, keys, encoded, outputs)
 
 
-def _options_for(core: Node, count: int) -> dict[str, object]:
-    """Spread the options of a sort over expanded selectors; Polars takes one for all, or one for each."""
-    options = dict(core.fields["sort_options"])
+def _options_for(options: Mapping[str, Any], widths: Sequence[int]) -> dict[str, Any]:
+    """Give each column of a selector the options of the selector; one option alone is for all."""
+    changed = dict(options)
     for name in ("descending", "nulls_last"):
         given = options[name]
-        options[name] = [given[min(index, len(given) - 1)] for index in range(count)]
-    return options
+        each = given if len(given) == len(widths) else [given[0]] * len(widths)
+        changed[name] = [flag for flag, width in zip(each, widths, strict=True) for _ in range(width)]
+    return changed
 
 
 def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: SchemaDict) -> Expression:
@@ -73,12 +78,7 @@ def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: 
         # The number behind a category is one process's own; categories sort by their names.
         named = without_categories(dtype)
         inputs.append(key if named == dtype else decode_expr(to_expr(key).cast(named)))
-
-    def spread(name: str) -> list[bool]:
-        given = options[name]
-        return list(given) if len(given) == len(keys) else [given[0]] * len(keys)
-
-    flags = {"descending": spread("descending"), "nulls_last": spread("nulls_last"), "broadcast_nulls": None}
+    flags = {"descending": options["descending"], "nulls_last": options["nulls_last"], "broadcast_nulls": None}
     tree = {"Function": {"input": inputs, "function": {"RowEncode": {"Ordered": flags}}}}
     return alias(decode_expr(to_expr(tree).cast(pl.Binary)), SORT_KEY)
 
@@ -104,7 +104,7 @@ def _by_range(
         size=Size.guess(1000 * rows.npartitions, sampled_schema),
         function=sample_keys,
         sources=(Input(only_keys),),
-        arguments=(100 * outputs,),
+        arguments=(max(20, math.ceil(200 * outputs / rows.npartitions)),),
     )
     boundaries = CallStage(
         operation="sort-ranges",

@@ -11,7 +11,7 @@ import msgpack
 import polars as pl
 
 from dask_polars.dsl.codec import encode, to_lazyframe
-from dask_polars.io.files import FileSet, bytes_on_disk, file_set
+from dask_polars.io.files import FileSet, file_set, found_on_disk, stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
 from dask_polars.plan.stages import FrameStage, MapStage, ScanPart, ScanStage, Size, Stage, width_of
@@ -89,11 +89,12 @@ def _whole_scan(planner: Planner, region: Region) -> Stage:
     kind = next(iter(node.fields["scan_type"]))
     kind = kind if isinstance(kind, str) else "python"
     schema = planner.schema(region.root)
-    on_disk = bytes_on_disk(node)
-    size = Size.guess(1e6, schema) if on_disk is None else Size(on_disk / width_of(schema), on_disk)
+    found = found_on_disk(node)
+    on_disk = sum(file.size for file in found)
+    size = Size(on_disk / width_of(schema), on_disk) if found else Size.guess(1e6, schema)
     in_memory = "Paths" not in node.fields["sources"]
-    reason = "a buffer in memory is read by one task" if in_memory else f"{kind} files are read by one task"
-    planner.fallbacks.append(Fallback(f"scan of {kind}", reason))
+    reason = "a buffer in memory is read by one task" if in_memory else f"{kind.upper()} files are read by one task"
+    planner.fallbacks.append(Fallback(f"scan of {kind.upper()}", reason))
     return MapStage(
         operation=f"scan-{kind.lower()}",
         schema=schema,
@@ -102,6 +103,7 @@ def _whole_scan(planner: Planner, region: Region) -> Stage:
         template=encode(region.root),
         sources=(),
         fallback=reason,
+        salt=stamp_of(found),
     )
 
 

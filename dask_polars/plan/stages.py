@@ -54,23 +54,33 @@ class Size:
         Size in memory, in bytes.
     exact
         Whether the number of rows is known, not guessed.
+    doubt
+        How many times as much it could be, if guesses of what filters drop are wrong.
     """
 
     rows: float
     bytes: float
     exact: bool = False
+    doubt: float = 1.0
 
     @staticmethod
-    def guess(rows: float, schema: SchemaDict, *, exact: bool = False) -> Size:
+    def guess(rows: float, schema: SchemaDict, *, exact: bool = False, doubt: float = 1.0) -> Size:
         """Guess the bytes from the number of rows."""
-        return Size(rows, rows * width_of(schema), exact)
+        return Size(rows, rows * width_of(schema), exact, doubt)
+
+    @property
+    def most(self) -> float:
+        """The bytes that it could be."""
+        return self.bytes * self.doubt
 
     def scaled(self, factor: float) -> Size:
-        """Give a share of it."""
-        return Size(self.rows * factor, self.bytes * factor)
+        """Give a share of it, as far as one can guess."""
+        return Size(self.rows * factor, self.bytes * factor, doubt=self.doubt / factor)
 
     def __add__(self, other: Size) -> Size:
-        return Size(self.rows + other.rows, self.bytes + other.bytes, self.exact and other.exact)
+        total = self.bytes + other.bytes
+        doubt = (self.most + other.most) / total if total else max(self.doubt, other.doubt)
+        return Size(self.rows + other.rows, total, self.exact and other.exact, doubt)
 
 
 @dataclass(frozen=True)
@@ -235,11 +245,25 @@ class KeyStage(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MapStage(Stage):
-    """A fragment, run for each partition."""
+    """
+    A fragment, run for each partition.
+
+    Parameters
+    ----------
+    template
+        The fragment.
+    sources
+        What is put into its slots.
+    fallback
+        Why it is run as a whole, where it is.
+    salt
+        What else decides the content: that files were written anew, or that there is an effect which is wanted again.
+    """
 
     template: bytes
     sources: tuple[Input, ...]
     fallback: str | None = None
+    salt: str = ""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -247,7 +271,7 @@ class MapStage(Stage):
 
     def identity(self) -> tuple[Any, ...]:
         digest = hashlib.sha1(self.template, usedforsecurity=False).hexdigest()
-        return (digest, tuple((item.mode.value, item.scalars is None) for item in self.sources))
+        return (digest, self.salt, tuple((item.mode.value, item.scalars is None) for item in self.sources))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

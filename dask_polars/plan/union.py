@@ -42,6 +42,8 @@ def lower_union(planner: Planner, region: Region) -> Stage:
 
 def _one_input(planner: Planner, region: Region, schemas: Sequence[SchemaDict], index: int, stage: Stage) -> Stage:
     outcome = planner.schema(region.core)
+    if not region.chain and list(stage.schema.items()) == list(outcome.items()):
+        return stage
 
     def build(leaves: Sequence[Node]) -> Node:
         if list(schemas[index].items()) == list(outcome.items()):

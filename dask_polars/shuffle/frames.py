@@ -43,6 +43,24 @@ class TaggedFrame:
     frame: pl.DataFrame
 
 
+def as_planned(frame: pl.DataFrame, schema: SchemaLike) -> pl.DataFrame:
+    """Give a frame of no rows the planned types: of nothing, Polars may find others when a query runs.
+
+    Parameters
+    ----------
+    frame
+        Frame with the partition column.
+    schema
+        Of the frames without it.
+
+    Returns
+    -------
+    pl.DataFrame
+        The frame itself, if it has rows.
+    """
+    return frame if frame.height else pl.DataFrame(schema={**schema, PARTITION_COLUMN: pl.UInt32})
+
+
 def validate(frame: pl.DataFrame, schema: SchemaLike, npartitions: int, where: str) -> None:
     """Check that a frame may enter a shuffle.
 

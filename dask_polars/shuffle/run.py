@@ -31,6 +31,7 @@ from distributed.utils_comm import retry
 from dask_polars.shuffle.frames import (
     Buffer,
     ShuffleError,
+    as_planned,
     concat,
     iter_bytes,
     iter_chunks,
@@ -99,6 +100,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
 
     def _shard_partition(self, data: pl.DataFrame, partition_id: int) -> dict[str, Payload]:  # type: ignore[override]
         where = f"P2P shuffle {self.id}, input partition {partition_id}"
+        data = as_planned(data, self.spec.schema)
         validate(data, self.spec.schema, self.spec.npartitions, where)
         parts = split(data)
         height = sum(part.height for part in parts.values())

@@ -17,7 +17,17 @@ import polars as pl
 from dask._task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key
 
-from dask_polars.shuffle.frames import Buffer, SchemaLike, ShuffleError, concat, iter_bytes, split, to_bytes, validate
+from dask_polars.shuffle.frames import (
+    Buffer,
+    SchemaLike,
+    ShuffleError,
+    as_planned,
+    concat,
+    iter_bytes,
+    split,
+    to_bytes,
+    validate,
+)
 
 Graph: TypeAlias = dict[Key, GraphNode]
 
@@ -110,6 +120,7 @@ def split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, sc
     -------
     Split
     """
+    frame = as_planned(frame, schema)
     validate(frame, schema, npartitions, f"shuffle {name!r}, input partition {i}")
     parts = split(frame)
     heights = {j: part.height for j, part in parts.items()}
