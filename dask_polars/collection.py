@@ -19,6 +19,7 @@ from dask_polars.dsl.leaves import source_lazyframe
 from dask_polars.execution import choose_target, local_engine
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
+from dask_polars.graph.names import partition_keys
 from dask_polars.graph.worker import concat
 from dask_polars.io.sources import DerivedSource, GraphSource, MapPartitions, PickPartitions, Repartition
 from dask_polars.plan import Plan, plan_queries
@@ -229,7 +230,7 @@ class LazyFrame(DaskMethodsMixin):
 
     def __dask_keys__(self) -> list[Any]:
         root = self._plan().roots[0]
-        return [(root.name, index) for index in range(root.npartitions)]
+        return partition_keys(root)
 
     def __dask_tokenize__(self) -> Any:
         return ("dask_polars.LazyFrame", self._plan().roots[0].token)
@@ -241,7 +242,7 @@ class LazyFrame(DaskMethodsMixin):
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         root = self._plan().roots[0]
-        keys = tuple((root.name, index) for index in range(root.npartitions))
+        keys = tuple(partition_keys(root))
         return _rebuild, (keys, tuple(root.schema.items()), root.size)
 
     def compute(self, **kwargs: Any) -> pl.DataFrame:

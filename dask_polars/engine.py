@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -419,16 +418,24 @@ class DaskQueryResult:
 
     def __init__(self, frame: LazyFrame, engine: DaskEngine) -> None:
         self._frame, self._engine = frame, engine
+        self._head: pl.DataFrame | None = None
+        self._rows: int | None = None
 
-    @cached_property
+    # Not `cached_property`, whose lock (until Python 3.12) is one for all results.
+
+    @property
     def head(self) -> pl.DataFrame:
         """The first rows."""
-        return self._engine.collect(self._frame.to_polars().head())
+        if self._head is None:
+            self._head = self._engine.collect(self._frame.to_polars().head())
+        return self._head
 
-    @cached_property
+    @property
     def n_rows_total(self) -> int:
         """The number of rows."""
-        return self._engine.collect(self._frame.to_polars().select(pl.len())).item()
+        if self._rows is None:
+            self._rows = self._engine.collect(self._frame.to_polars().select(pl.len())).item()
+        return self._rows
 
     def lazy(self) -> pl.LazyFrame:
         """

@@ -13,6 +13,7 @@ from polars.lazyframe.engine_config import get_engine_affinity_override
 from dask_polars.config import Options
 from dask_polars.errors import PlanSendError
 from dask_polars.graph.expr import PartsExpr
+from dask_polars.graph.names import Names
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
 
@@ -102,7 +103,8 @@ def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
     """Run a plan, and put the partitions of each of its queries together."""
     assert target.get is not None
     expr = PartsExpr(plan.roots, plan.options.shuffle_method)
-    keys = [[(stage.name, index) for index in range(stage.npartitions)] for stage in plan.roots]
+    names = Names(plan.roots)
+    keys = [names.keys(stage) for stage in plan.roots]
     graph = expr if target.client is not None else expr.__dask_graph__()
     results = target.get(graph, keys)
     return [put_together(parts, stage.schema) for parts, stage in zip(results, plan.roots, strict=True)]

@@ -7,8 +7,6 @@ What is read by several, or as a whole, is computed once under its own name.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
 from dask_polars.graph import worker
+from dask_polars.graph.names import Names
 from dask_polars.plan.stages import (
     CallStage,
     FrameStage,
@@ -28,7 +27,6 @@ from dask_polars.plan.stages import (
     ScanStage,
     ShuffleStage,
     Stage,
-    walk_stages,
 )
 from dask_polars.shuffle import p2p, tasks
 
@@ -52,40 +50,9 @@ def build_graph(roots: Sequence[Stage], *, p2p_shuffle: bool) -> tuple[dict[Key,
     tuple
         The graph, and for each root the keys of its partitions.
     """
-    builder = Builder(p2p_shuffle, _stages_with_keys(roots))
+    builder = Builder(p2p_shuffle, Names(roots))
     keys = [[builder.key(stage, index) for index in range(stage.npartitions)] for stage in roots]
     return builder.graph, keys
-
-
-def _stages_with_keys(roots: Sequence[Stage]) -> set[str]:
-    """Find the stages that are computed under their own names."""
-    readers: Counter[str] = Counter()
-    named = {stage.token for stage in roots}
-    for stage in walk_stages(roots):
-        for source, alone in _reads(stage):
-            readers[source.token] += 1
-            if not alone:
-                named.add(source.token)
-    return named | {token for token, count in readers.items() if count > 1}
-
-
-def _reads(stage: Stage) -> list[tuple[Stage, bool]]:
-    """List the stages that a stage reads, and whether each of its partitions reads one partition, that no other reads."""
-    if isinstance(stage, (MapStage, CallStage)):
-        out = []
-        for item in stage.sources:
-            out.append((item.stage, item.mode is Mode.ALIGNED or stage.npartitions == 1))
-            if item.scalars is not None:
-                out.append((item.scalars, False))
-        return out
-    if isinstance(stage, RegroupStage):
-        return [(source, _reads_alone(stage, number)) for number, source in enumerate(stage.sources)]
-    return [(source, True) for source in stage.inputs]
-
-
-def _reads_alone(stage: RegroupStage, number: int) -> bool:
-    """Say whether partitions of an input are passed on one by one: what is put together is computed in parallel first."""
-    return all(len(group) == 1 for group in stage.groups if any(source == number for source, _ in group))
 
 
 @dataclass
@@ -93,7 +60,7 @@ class Builder:
     """Makes tasks, those of a stage when they are first asked for."""
 
     p2p_shuffle: bool
-    named: set[str]
+    names: Names
     graph: dict[Key, Any] = field(default_factory=dict)
     _operands: dict[tuple[str, int], Operand] = field(default_factory=dict)
     _shuffles: dict[str, list[Operand]] = field(default_factory=dict)
@@ -105,17 +72,17 @@ class Builder:
         operand = self.frame(stage, index)
         if isinstance(operand, TaskRef):
             return operand.key
-        key = (stage.name, index)
+        key = (self.names.of(stage), index)
         self.graph[key] = Task(key, worker.run, stage.name, index, operand)
         return key
 
     def frame(self, stage: Stage, index: int) -> Operand:
         """Give what computes a partition, under its own name where the stage has one."""
-        if stage.token not in self.named or isinstance(stage, (FrameStage, KeyStage)):
+        if not self.names.has_tasks(stage) or isinstance(stage, (FrameStage, KeyStage)):
             return self.inline(stage, index, run=True)
         spot = (stage.token, index)
         if spot not in self._operands:
-            key = (stage.name, index)
+            key = (self.names.of(stage), index)
             node = self.inline(stage, index, run=True)
             if isinstance(node, Task):
                 self.graph[key] = _renamed(node, key)
@@ -125,7 +92,7 @@ class Builder:
 
     def operand(self, stage: Stage, index: int) -> Operand:
         """Give what stands for a partition in a fragment; it need not have run."""
-        if isinstance(stage, ScanStage) or stage.token not in self.named:
+        if isinstance(stage, ScanStage) or not self.names.has_tasks(stage):
             return self.inline(stage, index, run=False)
         return self.frame(stage, index)
 
@@ -142,7 +109,7 @@ class Builder:
         return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:
-        key = (stage.name, index)
+        key = (self.names.of(stage), index)
         self.graph[key] = DataNode(key, stage.frames[index])
         return TaskRef(key)
 
@@ -188,13 +155,13 @@ class Builder:
             done, width = parts.stop, width * 2
             if done == stage.source.npartitions:
                 return task
-            key = (f"{stage.operation}-wave-{stage.token}", wave)
+            key = (f"{stage.operation}-wave-{self.names.id(stage)}", wave)
             self.graph[key] = _renamed(task, key)
             before, wave = [TaskRef(key)], wave + 1
         raise AssertionError("a stage has at least one partition")
 
     def _head_part(self, stage: HeadStage, part: int, before: Sequence[Operand]) -> Operand:
-        key = (f"{stage.operation}-part-{stage.token}", part)
+        key = (f"{stage.operation}-part-{self.names.id(stage)}", part)
         operand = self.operand(stage.source, part)
         self.graph[key] = Task(key, worker.head_part, stage.name, part, stage.rows, operand, *before)
         return TaskRef(key)
@@ -212,7 +179,7 @@ class Builder:
         """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
         if stage.npartitions == 1:
             return value
-        key = f"{prefix}-{stage.token}"
+        key = f"{prefix}-{self.names.id(stage)}"
         if key not in self.graph:
             self.graph[key] = DataNode(key, value)
         return TaskRef(key)
@@ -221,29 +188,13 @@ class Builder:
         sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]
         count = stage.npartitions
         if not self.p2p_shuffle:
-            layer, keys = tasks.shuffle_layer(stage.name, sent, count, stage.schema)
+            layer, keys = tasks.shuffle_layer(self.names.of(stage), sent, count, stage.schema)
             self.graph.update(layer)
             return [TaskRef(key) for key in keys]
-        shuffle_id = self.shuffle_id(stage)
+        shuffle_id = self.names.id(stage)
         layer, barrier = p2p.transfer_layer(stage.operation, shuffle_id, sent, count, stage.schema)
         self.graph.update(layer)
         return [p2p.unpack_task(None, shuffle_id, index, barrier) for index in range(count)]
-
-    def shuffle_id(self, stage: ShuffleStage) -> str:
-        """
-        Name a shuffle on the cluster.
-
-        Graphs that are on the cluster at the same time may hold the same shuffle: then all of its tasks have to be the
-        same too, with what is part of them and what they refer to, or they may not have the same names.
-        """
-
-        def shape(below: Stage) -> tuple[Any, ...]:
-            if below.token in self.named:
-                return (below.token,)
-            return (below.token, *(shape(item) for item in below.inputs))
-
-        text = repr((stage.name, shape(stage.source)))
-        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:20]
 
 
 _EMIT: Mapping[type[Stage], Callable[..., Operand]] = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from dask._expr import Expr
 from dask._task_spec import Task, TaskRef
 
 from dask_polars.graph.build import build_graph
+from dask_polars.graph.names import Names, partition_keys
 from dask_polars.graph.worker import concat
 from dask_polars.plan.stages import Stage
 
@@ -34,7 +36,7 @@ class PlanExpr(Expr):
 
     @property
     def _name(self) -> str:
-        return self.operand("stage").name
+        return self._keys[0][0]
 
     def __dask_tokenize__(self) -> Any:
         return (type(self).__name__, self.operand("stage").token)
@@ -44,7 +46,11 @@ class PlanExpr(Expr):
         return self.operand("stage").token
 
     def __dask_keys__(self) -> list[Any]:
-        return [(self._name, index) for index in range(self.npartitions)]
+        return list(self._keys)
+
+    @cached_property
+    def _keys(self) -> list[Any]:
+        return partition_keys(self.operand("stage"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Expressions are pickled to be sent to a scheduler of a cluster, and for nothing else.
@@ -53,10 +59,10 @@ class PlanExpr(Expr):
 
     def _layer(self) -> dict[Any, Any]:
         graph, (keys,) = build_graph([self.operand("stage")], p2p_shuffle=self.operand("shuffle_method") == "p2p")
-        for index, key in enumerate(keys):
-            if key != (self._name, index):
+        for own, key in zip(self._keys, keys, strict=True):
+            if key != own:
                 # Partitions of another graph, or passed on from another stage, under our name.
-                graph[self._name, index] = Task((self._name, index), concat, TaskRef(key))
+                graph[own] = Task(own, concat, TaskRef(key))
         return graph
 
     def finalize_compute(self) -> Expr:
@@ -74,7 +80,7 @@ class WholeExpr(Expr):
 
     @property
     def _name(self) -> str:
-        return f"collect-{self.operand('partitions').deterministic_token}"
+        return f"collect-{self.operand('partitions')._name}"
 
     def __dask_keys__(self) -> list[Any]:
         return [(self._name, 0)]
@@ -107,15 +113,16 @@ class PartsExpr(Expr):
         return (PartsExpr, (self.operand("stages"), "p2p" if method == "auto" else method))
 
     def __dask_keys__(self) -> list[Any]:
-        return [(stage.name, index) for stage in self.operand("stages") for index in range(stage.npartitions)]
+        stages = self.operand("stages")
+        names = Names(stages)
+        return [key for stage in stages for key in names.keys(stage)]
 
     def _layer(self) -> dict[Any, Any]:
         stages: list[Stage] = list(self.operand("stages"))
         graph, keys = build_graph(stages, p2p_shuffle=self.operand("shuffle_method") == "p2p")
-        for stage, found in zip(stages, keys, strict=True):
-            for index, key in enumerate(found):
-                if key != (stage.name, index):
-                    graph[stage.name, index] = Task((stage.name, index), concat, TaskRef(key))
+        for own, key in zip(self.__dask_keys__(), [key for found in keys for key in found], strict=True):
+            if key != own:
+                graph[own] = Task(own, concat, TaskRef(key))
         return graph
 
 

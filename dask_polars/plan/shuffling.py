@@ -130,10 +130,11 @@ def hash_shuffle(
         f"{operation}-partition", lambda leaves: with_columns_node([number], leaves[0]), [stage], [stage.schema]
     )
     labels = tuple(output_name(key) for key in keys)
-    return _shuffle(operation, sent, stage, npartitions, labels, "hash", placement)
+    return _shuffle(planner, operation, sent, stage, npartitions, labels, "hash", placement)
 
 
 def _shuffle(
+    planner: Planner,
     operation: str,
     sent: Stage,
     like: Stage,
@@ -152,6 +153,7 @@ def _shuffle(
         source=sent,
         keys=keys,
         kind=kind,
+        method=planner.options.shuffle_method,
     )
 
 
@@ -217,7 +219,9 @@ def restore_order(
             [stage.schema],
         )
         stage = (
-            _shuffle(operation, sent, stage, out, ("row order",), "order", None) if out > 1 else planner.gather(stage)
+            _shuffle(planner, operation, sent, stage, out, ("row order",), "order", None)
+            if out > 1
+            else planner.gather(stage)
         )
     names = [column(name) for name in leaf_schema]
 

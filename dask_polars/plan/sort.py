@@ -135,5 +135,6 @@ def _by_range(
         source=sent,
         keys=tuple(output_name(key) for key in keys),
         kind="range",
+        method=planner.options.shuffle_method,
     )
     return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)

@@ -342,18 +342,21 @@ class ShuffleStage(Stage):
         What decides where a row goes, for people.
     kind
         ``"hash"``, ``"range"`` or ``"order"``.
+    method
+        How the rows get there: ``"auto"``, ``"p2p"`` or ``"tasks"``.
     """
 
     source: Stage
     keys: tuple[str, ...]
     kind: str
+    method: str
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
         return (self.source,)
 
     def identity(self) -> tuple[Any, ...]:
-        return (self.kind,)
+        return (self.kind, self.method)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
