@@ -8,7 +8,6 @@ in memory. With more than about 32 inputs, or with data that does not fit in mem
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,14 +15,14 @@ from typing import Any, TypeAlias
 import polars as pl
 from dask._task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key
+from distributed import get_worker
 
 from dask_polars.shuffle.frames import (
-    Buffer,
     SchemaLike,
     ShuffleError,
     as_planned,
     concat,
-    iter_bytes,
+    from_bytes,
     split,
     to_bytes,
     validate,
@@ -39,26 +38,44 @@ class Split:
     Attributes
     ----------
     frames
-        Output partition to its rows; only the outputs that have rows.
+        Output partition to its rows; only the outputs that have rows. On a worker of a cluster the rows are bytes
+        already: what is sent is pickled on the event loop, where Polars must not run. With a pool of one thread it and
+        a task that used Polars too were seen to wait for each other forever.
     heights
         Output partition to its number of rows, counted when the input was split.
     """
 
-    frames: Mapping[int, pl.DataFrame]
+    frames: Mapping[int, pl.DataFrame | bytes]
     heights: Mapping[int, int]
 
     def __sizeof__(self) -> int:
         # Dask asks `sys.getsizeof` for objects that it does not know, and would see a few bytes.
-        return object.__sizeof__(self) + sum(int(frame.estimated_size()) for frame in self.frames.values())
+        return object.__sizeof__(self) + sum(
+            len(part) if isinstance(part, bytes) else int(part.estimated_size()) for part in self.frames.values()
+        )
+
+    def packed(self) -> Split:
+        """Give the same with all rows as bytes."""
+        return Split(
+            {j: part if isinstance(part, bytes) else to_bytes(part) for j, part in self.frames.items()}, self.heights
+        )
+
+    def frame(self, j: int) -> pl.DataFrame:
+        """Give the rows of an output partition that has some."""
+        part = self.frames[j]
+        return from_bytes(part) if isinstance(part, bytes) else part
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The parts are slices of one frame. Pickle of Polars writes some slices with all the buffers behind them.
-        data: Any = b"".join(to_bytes(frame, tag=j) for j, frame in self.frames.items())
-        return _restore_split, (pickle.PickleBuffer(data) if protocol >= 5 else data, dict(self.heights))
+        return Split, (dict(self.packed().frames), dict(self.heights))
 
 
-def _restore_split(data: Buffer, heights: Mapping[int, int]) -> Split:
-    return Split({tagged.tag: tagged.frame for tagged in iter_bytes(data)}, heights)
+def _on_worker() -> bool:
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def shuffle_layer(
@@ -128,7 +145,8 @@ def split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, sc
         raise ShuffleError(
             f"shuffle {name!r}, input partition {i}: {frame.height} rows in, {sum(heights.values())} rows split"
         )
-    return Split(parts, heights)
+    whole = Split(parts, heights)
+    return whole.packed() if _on_worker() else whole
 
 
 def gather_partition(name: str, j: int, schema: SchemaLike, *splits: Split) -> pl.DataFrame:
@@ -153,7 +171,7 @@ def gather_partition(name: str, j: int, schema: SchemaLike, *splits: Split) -> p
         If rows are missing or are too many.
     """
     expected = sum(part.heights.get(j, 0) for part in splits)
-    frame = concat([part.frames[j] for part in splits if j in part.frames], schema)
+    frame = concat([part.frame(j) for part in splits if j in part.frames], schema)
     if frame.height != expected:
         raise ShuffleError(f"shuffle {name!r}, output partition {j}: {expected} rows in, {frame.height} rows out")
     return frame

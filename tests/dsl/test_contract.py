@@ -391,7 +391,7 @@ SELECTIONS: list[list[pl.Expr]] = [
 ]
 
 
-@pytest.mark.parametrize("exprs", SELECTIONS, ids=str)
+@pytest.mark.parametrize("exprs", SELECTIONS, ids=[str(index) for index in range(len(SELECTIONS))])
 def test_selectors_mean_what_they_mean_to_polars(exprs: list[pl.Expr]) -> None:
     found = [to_expr(tree) for tree in expand([decode_expr(expr) for expr in exprs], DATA.schema)]
     assert all("Selector" not in str(decode_expr(expr)) for expr in found)
