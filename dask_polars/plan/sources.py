@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import singledispatch
 from typing import Any
 
@@ -61,8 +60,6 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         return _whole_scan(planner, region)
     schema = planner.schema(node)
     parts = scan_parts(planner, files)
-    if node.fields["unified_scan_args"]["include_file_paths"] is None:
-        parts = tuple(_from_anywhere(part) for part in parts)
     scan = node.with_fields(**files.fields)
     stage = ScanStage(
         operation=f"scan-{files.format}",
@@ -76,11 +73,6 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         stamp=files.stamp,
     )
     return on_source(planner, region, stage)
-
-
-def _from_anywhere(part: ScanPart) -> ScanPart:
-    """Name local files in full: a worker may be in another directory than the client."""
-    return ScanPart(tuple(path if "://" in path else os.path.abspath(path) for path in part.paths), part.rows)
 
 
 def _whole_scan(planner: Planner, region: Region) -> Stage:
