@@ -374,7 +374,10 @@ def _span(name: str, chunks: Sequence[Any]) -> dict[str, tuple[Any, Any]]:
     found = [chunk.statistics for chunk in chunks]
     if any(item is None or not item.has_min_max for item in found):
         return {}
-    return {name: (min(item.min for item in found), max(item.max for item in found))}
+    try:
+        return {name: (min(item.min for item in found), max(item.max for item in found))}
+    except ValueError:
+        return {}  # nanoseconds, which pyarrow gives to pandas only
 
 
 def _distinct(footers: Sequence[Footer], share: float) -> dict[str, float]:
