@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 import dask_polars as dp
 from dask_polars.config import Options
-from dask_polars.io import files as io_files
+from dask_polars.io import footers as io_footers
 from dask_polars.plan import plan_queries
 from dask_polars.plan.stages import ScanStage, walk_stages
 
@@ -287,8 +287,8 @@ def test_only_a_sample_of_footers_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     for index in range(50):
         pl.DataFrame({"a": [index]}).write_parquet(tmp_path / f"{index:02}.parquet")
     read: list[str] = []
-    original = io_files._footer
-    monkeypatch.setattr(io_files, "_footer", lambda file: read.append(file.path) or original(file))
+    original = io_footers._footer
+    monkeypatch.setattr(io_footers, "_footer", lambda file: read.append(file.path) or original(file))
     scan = scan_of(dp.scan_parquet(tmp_path))
     assert 1 <= len(read) <= 10
     assert not scan.size.exact
