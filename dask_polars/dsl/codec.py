@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 import polars as pl
 
+from dask_polars.dsl.cloud import Template, hide, show
 from dask_polars.dsl.nodes import Node, walk
 from dask_polars.errors import PlanDecodeError
 
@@ -183,7 +184,7 @@ class _Decoder:
 
     def convert(self, value: Mapping[str, Any]) -> Node:
         ((kind, found),) = value.items()
-        fields = dict(found)
+        fields = hide(found) if kind in ("Scan", "Sink") else dict(found)
         if kind in FRAME_FIELDS:
             name = FRAME_FIELDS[kind]
             fields[name] = self.document["dataframes"][fields[name]["idx"]]
@@ -203,7 +204,7 @@ class _Decoder:
         raise PlanDecodeError(f"plans with a node of kind {kind!r} cannot be taken apart")
 
 
-def encode(root: Node) -> bytes:
+def encode(root: Node) -> Template:
     """
     Write a tree of nodes as Polars would.
 
@@ -214,9 +215,13 @@ def encode(root: Node) -> bytes:
 
     Returns
     -------
-    bytes
-        What :meth:`polars.LazyFrame.deserialize` reads.
+    Template
+        Bytes that :meth:`polars.LazyFrame.deserialize` reads, which do not show what is in them.
     """
+    return Template(_written(root), root.digest)
+
+
+def _written(root: Node) -> bytes:
     return header_once() + _Encoder().document(root)
 
 
@@ -245,7 +250,7 @@ class _Encoder:
             if id(node) in keyed:
                 self.put(node)
         key = self.put(root)
-        packer = msgpack.Packer()
+        packer = msgpack.Packer(default=show)
         parts = [packer.pack_map_header(3), packer.pack("root"), packer.pack(key)]
         parts += [packer.pack("dataframes"), packer.pack_array_header(len(self.frames) + 1)]
         parts += [packer.pack({"value": None, "version": 0})]
@@ -287,7 +292,7 @@ class _Encoder:
 
 def to_lazyframe(root: Node) -> pl.LazyFrame:
     """Turn a tree of nodes back into a lazy frame."""
-    return pl.LazyFrame.deserialize(io.BytesIO(encode(root)))
+    return pl.LazyFrame.deserialize(io.BytesIO(_written(root)))
 
 
 def decode_expr(expr: pl.Expr) -> Any:

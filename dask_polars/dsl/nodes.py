@@ -65,7 +65,7 @@ class Node:
 
 
 def _pack_leaf(value: Any) -> str:
-    """Leaves of ours (sources) hold Python objects, which know their own token."""
+    """Leaves of ours (sources) and options with credentials are Python objects, which know their own token."""
     return value.token
 
 

@@ -105,7 +105,8 @@ class Builder:
     def emit_scan(self, stage: ScanStage, index: int, run: bool) -> Operand:
         part = stage.parts[index]
         scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
-        task = Task(None, worker.scan_part, scan, part.paths, part.rows)
+        cloud = self._cloud(stage)
+        task = Task(None, worker.scan_part, scan, part.paths, part.rows, *cloud)
         return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:
@@ -183,6 +184,14 @@ class Builder:
         if key not in self.graph:
             self.graph[key] = DataNode(key, value)
         return TaskRef(key)
+
+    def _cloud(self, stage: ScanStage) -> tuple[Operand, ...]:
+        """Give how an object store is reached: once for all scans that reach it in the same way."""
+        if stage.cloud is None:
+            return ()
+        key = f"object-store-{stage.cloud.token}"
+        self.graph[key] = DataNode(key, stage.cloud)
+        return (TaskRef(key),)
 
     def _shuffle(self, stage: ShuffleStage) -> list[Operand]:
         sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgpack
 import polars as pl
 
+from dask_polars.dsl.cloud import CloudOptions
 from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
@@ -87,11 +88,15 @@ def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
         return as_frame(frame)
 
 
-def scan_part(scan: bytes, paths: Sequence[str], rows: tuple[int, int] | None) -> Pending:
+def scan_part(
+    scan: bytes, paths: Sequence[str], rows: tuple[int, int] | None, cloud: CloudOptions | None = None
+) -> Pending:
     """Scan the files of one partition; nothing is read yet."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in paths]}}
     arguments = {**fields["unified_scan_args"], "glob": False}
+    if cloud is not None:
+        arguments["cloud_options"] = cloud
     lazy = to_lazyframe(Node(found["kind"], {**fields, "unified_scan_args": arguments}))
     return Pending(lazy if rows is None else lazy.slice(*rows), tuple(paths))
 

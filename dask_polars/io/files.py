@@ -18,7 +18,8 @@ import polars as pl
 from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.footers import distinct_bounds, footers, sample
-from dask_polars.io.paths import File, expand, is_remote
+from dask_polars.io.paths import File, expand, is_directory, is_remote
+from dask_polars.io.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def file_set(scan: Node) -> FileSet | None:
     if arguments["include_file_paths"] is None:
         # The directory that a worker runs in may be another one.
         given = [path if is_remote(path) else os.path.abspath(path.removeprefix("file://")) for path in given]
-    found = expand(given, glob=arguments["glob"], hidden=arguments.get("hidden_file_prefix"))
+    storage = Storage.of(scan)
+    found = expand(given, glob=arguments["glob"], hidden=arguments.get("hidden_file_prefix"), storage=storage)
     return _parquet(scan, given, found) if found else None
 
 
@@ -168,7 +170,7 @@ def _fields_for_parts(
     explicit = list(hive["schema"]["fields"]) if hive["schema"] else []
     names = [name for name in _hive_names(files[0].path[start:]) if name in schema]
     if hive["enabled"] is None:
-        hive["enabled"] = bool(names or explicit) and len(given) == 1 and os.path.isdir(given[0])
+        hive["enabled"] = bool(names or explicit) and len(given) == 1 and is_directory(given[0])
     if not hive["enabled"]:
         names, explicit = [], []
     elif names and not explicit:
@@ -197,7 +199,7 @@ def _encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
 
 def _hive_start(path: str) -> int:
     """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
-    return len(path) if os.path.isdir(path) else 0
+    return len(path) if is_directory(path) else 0
 
 
 def _hive_names(path: str) -> list[str]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import fsspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dask_polars.io.paths import File, is_remote
+from dask_polars.dsl.codec import decode, to_lazyframe
+from dask_polars.io.paths import File
 
+_GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
 _DISTINCT_LIMIT = 1e6
 
@@ -65,11 +66,7 @@ def footers(files: Sequence[File]) -> list[Footer | None]:
 @lru_cache(maxsize=20_000)
 def _footer(file: File) -> Footer | None:
     try:
-        if is_remote(file.path):
-            with fsspec.open(file.path, "rb") as opened:
-                metadata = pq.read_metadata(opened)
-        else:
-            metadata = pq.read_metadata(file.path)
+        metadata = pq.read_metadata(pa.BufferReader(_end(file)))
     except pa.ArrowNotImplementedError:
         return _counted(file)
     except (pa.ArrowException, OSError):
@@ -77,10 +74,18 @@ def _footer(file: File) -> Footer | None:
     return _digest(metadata)
 
 
+def _end(file: File) -> bytes:
+    """Read a file's footer, with what is before it if that is not much: it is not known before how long it is."""
+    end = file.tail(_GUESSED)
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    return end if length <= len(end) or len(end) >= file.size else file.tail(length)
+
+
 def _counted(file: File) -> Footer | None:
     """Count the rows of a file with types that pyarrow does not know, as Int128."""
     try:
-        rows = pl.scan_parquet(file.path, glob=False).select(pl.len()).collect(engine="in-memory").item()
+        scan = to_lazyframe(file.storage.on(decode(pl.scan_parquet(file.path, glob=False))))
+        rows = scan.select(pl.len()).collect(engine="in-memory").item()
     except (pl.exceptions.PolarsError, OSError):
         return None
     return Footer((rows,), {}, {}, {})

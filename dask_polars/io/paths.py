@@ -6,21 +6,69 @@ matches it, in order.
 from __future__ import annotations
 
 import glob as globbing
+import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
+from dask_polars.io.storage import Storage
+
+# With as many files in one directory it is listed; fewer are asked for one by one.
+_LISTED = 16
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that was found: its path, its bytes on disk, and what changes when it is written anew."""
+    """
+    A file that was found.
+
+    Parameters
+    ----------
+    path
+        The path, with its scheme where it has one.
+    size
+        Bytes on disk.
+    stamp
+        What changes when it is written anew.
+    storage
+        How it is reached.
+    """
 
     path: str
     size: int
     stamp: str
+    storage: Storage = field(default=Storage(), repr=False)
+
+    def tail(self, length: int) -> bytes:
+        """
+        Read the end of the file, with one request.
+
+        Parameters
+        ----------
+        length
+            Number of bytes; fewer are given where the file has no more.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        start = max(self.size - length, 0)
+        if is_remote(self.path):
+            fs, root = filesystem(self.path, self.storage)
+            found: bytes = fs.cat_file(root, start=start, end=self.size)
+            return found
+        with open(self.path.removeprefix("file://"), "rb") as opened:
+            opened.seek(start)
+            return opened.read()
 
 
 def is_remote(path: str) -> bool:
@@ -28,7 +76,18 @@ def is_remote(path: str) -> bool:
     return "://" in path and not path.startswith("file://")
 
 
-def expand(paths: Iterable[str], *, glob: bool, hidden: Any) -> list[File]:
+def filesystem(path: str, storage: Storage = Storage()) -> tuple[Any, str]:  # noqa: B008 (it is frozen)
+    """Give the file system of a remote path, and the path in it."""
+    return storage.filesystem(path)
+
+
+def expand(
+    paths: Sequence[str],
+    *,
+    glob: bool,
+    hidden: Any,
+    storage: Storage = Storage(),  # noqa: B008 (it is frozen)
+) -> list[File]:
     """
     Find the files that paths stand for.
 
@@ -40,6 +99,8 @@ def expand(paths: Iterable[str], *, glob: bool, hidden: Any) -> list[File]:
         Whether ``*`` and the like are patterns.
     hidden
         Prefixes of the names of files that are left out.
+    storage
+        How remote files are reached.
 
     Returns
     -------
@@ -47,12 +108,20 @@ def expand(paths: Iterable[str], *, glob: bool, hidden: Any) -> list[File]:
         In the order in which Polars reads them.
     """
     out: list[File] = []
+    remote = [path for path in paths if is_remote(path)]
+    alone = _files_asked_for(remote, glob, storage)
     for path in paths:
-        out.extend(_expand_remote(path, glob) if is_remote(path) else _expand_local(path, glob))
+        if path in alone:
+            out.append(alone[path])
+        else:
+            out.extend(_expand_remote(path, glob, storage) if is_remote(path) else _expand_local(path, glob))
     prefixes = tuple(hidden) if hidden else ()
     if prefixes:
         out = [file for file in out if not os.path.basename(file.path).startswith(prefixes)]
     return out
+
+
+# ---------------------------------------------------------------- local files
 
 
 def _expand_local(path: str, glob: bool) -> list[File]:
@@ -74,23 +143,130 @@ def _local_file(path: str) -> File:
     return File(path, found.st_size, str(found.st_mtime_ns))
 
 
-def _expand_remote(path: str, glob: bool) -> list[File]:
-    fs, root = filesystem(path)
+# ---------------------------------------------------------------- object stores
+
+_Listing = dict[str, dict[str, Any]]
+_LISTINGS: ContextVar[dict[tuple[Storage, str], _Listing] | None] = ContextVar("dask_polars_listings", default=None)
+
+
+@contextmanager
+def listing_once() -> Iterator[None]:
+    """
+    List no directory of an object store twice, as long as the block runs.
+
+    A query is planned in such a block, so that it sees each directory as it was at one moment, and another query, however
+    soon it follows, sees what was written in between.
+    """
+    known = _LISTINGS.get()
+    token = _LISTINGS.set({} if known is None else known)
+    try:
+        yield
+    finally:
+        _LISTINGS.reset(token)
+
+
+def is_directory(path: str) -> bool:
+    """
+    Say whether a path stands for the files below it.
+
+    Parameters
+    ----------
+    path
+        A path without patterns. In an object store that of a directory ends with a slash, as Polars has it.
+
+    Returns
+    -------
+    bool
+    """
+    return path.endswith("/") if is_remote(path) else os.path.isdir(path)
+
+
+def _expand_remote(path: str, glob: bool, storage: Storage) -> list[File]:
+    fs, root = filesystem(path, storage)
     scheme = path.split("://", 1)[0]
-    if glob and globbing.has_magic(root):
-        found = fs.glob(root, detail=True)
-    elif fs.isdir(root):
-        found = fs.find(root, detail=True)
+    magic = _MAGIC.search(root) if glob else None
+    if magic:
+        found = _listing(path, root[: magic.start()], fs, storage)
+        pattern = re.compile(_regex(root))
+        found = {name: info for name, info in found.items() if pattern.fullmatch(name)}
+    elif is_directory(path):
+        found = _listing(path, root.rstrip("/") + "/", fs, storage)
     else:
-        found = {root: fs.info(root)}
+        found = {root: _info(fs, root)}
     return [
-        File(f"{scheme}://{name}", info["size"], str(info.get("ETag") or info.get("LastModified") or info.get("mtime")))
-        for name, info in sorted(found.items())
+        _remote_file(scheme, name, info, storage)
+        for name, info in sorted(found.items(), key=lambda item: item[0].encode())
         if info["type"] == "file" and (info["size"] or name == root)
     ]
 
 
-def filesystem(path: str) -> tuple[Any, str]:
-    """Give the file system of a remote path, and the path in it."""
-    found: tuple[Any, str] = fsspec.core.url_to_fs(path)
+def _remote_file(scheme: str, name: str, info: dict[str, Any], storage: Storage) -> File:
+    stamp = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or info.get("updated")
+    return File(f"{scheme}://{name}", info.get("size") or 0, str(stamp), storage)
+
+
+def _info(fs: Any, root: str) -> dict[str, Any]:
+    """Ask for one object."""
+    try:
+        found: dict[str, Any] = fs.info(root)
+    except FileNotFoundError:
+        return {"type": "file", "size": 0}  # Polars says so when the query runs, if it gets that far
     return found
+
+
+def _listing(path: str, prefix: str, fs: Any, storage: Storage) -> _Listing:
+    """List what starts with a prefix, in pages and not directory by directory, as Polars does."""
+    known = _LISTINGS.get()
+    key = (storage, f"{path.split('://', 1)[0]}://{prefix}")
+    if known is not None and key in known:
+        return known[key]
+    directory, start = prefix.rsplit("/", 1) if "/" in prefix else (prefix, "")
+    out: _Listing = fs.find(directory, detail=True, **({"prefix": start} if start else {}))
+    out = {name: info for name, info in out.items() if name.startswith(prefix) and not name.endswith("/")}
+    if known is not None:
+        known[key] = out
+    return out
+
+
+def _files_asked_for(paths: Iterable[str], glob: bool, storage: Storage) -> dict[str, File]:
+    """Find files that are named one by one, many of them in one directory, by listing what their names start with."""
+    by_directory: dict[str, list[str]] = {}
+    for path in paths:
+        if not is_directory(path) and not (glob and _MAGIC.search(path)):
+            by_directory.setdefault(path.rsplit("/", 1)[0], []).append(path)
+    out: dict[str, File] = {}
+    for group in by_directory.values():
+        if len(group) < _LISTED:
+            continue
+        scheme = group[0].split("://", 1)[0]
+        fs, prefix = filesystem(_common_start(min(group), max(group)), storage)
+        found = _listing(group[0], prefix, fs, storage)
+        for path in group:
+            root = path.split("://", 1)[1]
+            if root in found:
+                out[path] = _remote_file(scheme, root, found[root], storage)
+    return out
+
+
+def _common_start(one: str, other: str) -> str:
+    return "".join(
+        char for char, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    )
+
+
+_MAGIC = re.compile(r"[*?\[]")
+_PARTS = re.compile(r"\*\*/|\*\*|\*|\?|\[!?[^\]]*\]|.", re.DOTALL)
+_MEANINGS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def _regex(pattern: str) -> str:
+    """Write a pattern as a regular expression."""
+    out = []
+    for part in _PARTS.findall(pattern):
+        if part in _MEANINGS:
+            out.append(_MEANINGS[part])
+        elif part.startswith("[") and part.endswith("]") and len(part) > 1:
+            out.append(f"[^{part[2:]}" if part.startswith("[!") else part)
+        else:
+            out.append(re.escape(part))
+    return "".join(out)

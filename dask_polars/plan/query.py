@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from dask_polars.config import Options
+from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
+from dask_polars.io.paths import listing_once
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.stages import MapStage, Size, Stage
 
@@ -73,7 +75,8 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:
         Where Polars finds a query to be wrong.
     """
     planner = Planner(options)
-    roots = tuple(_plan_one(planner, query) for query in queries)
+    with listing_once():
+        roots = tuple(_plan_one(planner, query) for query in queries)
     return Plan(roots, options, tuple(planner.fallbacks))
 
 
@@ -92,7 +95,7 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
             schema=schema,
             npartitions=1,
             size=Size.guess(1e6, schema),
-            template=query.serialize(),
+            template=Template.of(query.serialize()),
             sources=(),
             fallback=str(error),
         )

@@ -9,6 +9,7 @@ from typing import Any
 import msgpack
 import polars as pl
 
+from dask_polars.dsl.cloud import without_options
 from dask_polars.dsl.codec import encode, to_lazyframe
 from dask_polars.io.files import FileSet, file_set, found_on_disk, stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
@@ -60,7 +61,7 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         return _whole_scan(planner, region)
     schema = planner.schema(node)
     parts = scan_parts(planner, files)
-    scan = node.with_fields(**files.fields)
+    scan, cloud = without_options(node.with_fields(**files.fields))
     stage = ScanStage(
         operation=f"scan-{files.format}",
         schema=schema,
@@ -71,6 +72,7 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         parts=parts,
         nfiles=len(files.paths),
         stamp=files.stamp,
+        cloud=cloud,
     )
     return on_source(planner, region, stage)
 

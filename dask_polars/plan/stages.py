@@ -16,6 +16,8 @@ from typing import Any
 
 import polars as pl
 
+from dask_polars.dsl.cloud import CloudOptions, Template
+
 SchemaDict = Mapping[str, pl.DataType]
 
 # Bytes that a value takes in memory, where its type says so; for the rest a guess.
@@ -210,15 +212,25 @@ class ScanPart:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScanStage(Stage):
-    """Files, a part of them for each partition. Nothing is read before a fragment says what it needs."""
+    """
+    Files, a part of them for each partition. Nothing is read before a fragment says what it needs.
+
+    Parameters
+    ----------
+    scan
+        The scan, without how an object store is reached.
+    cloud
+        How it is reached: what is in it is in no name.
+    """
 
     scan: bytes
     parts: tuple[ScanPart, ...]
     nfiles: int
     stamp: str
+    cloud: CloudOptions | None = None
 
     def identity(self) -> tuple[Any, ...]:
-        return (self.scan, self.parts, self.stamp)
+        return (self.scan, self.parts, self.stamp, self.cloud.token if self.cloud else "")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -260,7 +272,7 @@ class MapStage(Stage):
         What else decides the content: that files were written anew, or that there is an effect which is wanted again.
     """
 
-    template: bytes
+    template: Template
     sources: tuple[Input, ...]
     fallback: str | None = None
     salt: str = ""
@@ -270,8 +282,7 @@ class MapStage(Stage):
         return tuple(stage for item in self.sources for stage in item.stages())
 
     def identity(self) -> tuple[Any, ...]:
-        digest = hashlib.sha1(self.template, usedforsecurity=False).hexdigest()
-        return (digest, self.salt, tuple((item.mode.value, item.scalars is None) for item in self.sources))
+        return (self.template.token, self.salt, tuple((item.mode.value, item.scalars is None) for item in self.sources))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
