@@ -16,6 +16,7 @@ from dask_polars.plan.stages import (
     KeyStage,
     MapStage,
     Mode,
+    ProduceStage,
     RegroupStage,
     ScanStage,
     ShuffleStage,
@@ -92,6 +93,8 @@ def _title(stage: Stage) -> str:
         return f"SCAN {stage.operation.removeprefix('scan-')}  {stage.nfiles} files"
     if isinstance(stage, FrameStage):
         return "FRAME in memory"
+    if isinstance(stage, ProduceStage):
+        return f"CALL {stage.operation}"
     if isinstance(stage, KeyStage):
         return "PARTITIONS of another graph"
     if isinstance(stage, MapStage) and stage.fallback:

@@ -58,6 +58,9 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     )
     assert names["by_segment"].sort("c_mktsegment").collect().equals(expected)
     assert names["count"].item() == 400
+    orders = pl.read_parquet("data/orders/*.parquet")
+    assert names["open_orders"].item() == orders.filter(pl.col("o_orderstatus") == "O")["o_totalprice"].sum()
+    assert names["read_by_tasks"].collect().equals(orders)
     assert names["running"].height == names["heights"]["len"].sum() == sum(names["rows"])
 
 

@@ -23,6 +23,7 @@ from dask_polars.plan.stages import (
     KeyStage,
     MapStage,
     Mode,
+    ProduceStage,
     RegroupStage,
     ScanStage,
     ShuffleStage,
@@ -92,7 +93,7 @@ class Builder:
 
     def operand(self, stage: Stage, index: int) -> Operand:
         """Give what stands for a partition in a fragment; it need not have run."""
-        if isinstance(stage, ScanStage) or not self.names.has_tasks(stage):
+        if is_read_again(stage) or not self.names.has_tasks(stage):
             return self.inline(stage, index, run=False)
         return self.frame(stage, index)
 
@@ -117,6 +118,13 @@ class Builder:
     def emit_keys(self, stage: KeyStage, index: int, run: bool) -> Operand:
         self.graph.update(stage.graph)
         return TaskRef(stage.keys[index])
+
+    def emit_produce(self, stage: ProduceStage, index: int, run: bool) -> Operand:
+        item = stage.items[index]
+        self._take(stage.graph, [value.key for value in item if isinstance(value, TaskRef)])
+        function = self.shared(f"{stage.operation}-function", stage, stage.function)
+        task = Task(None, worker.produce, stage.name, index, function, *item)
+        return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_map(self, stage: MapStage, index: int, run: bool) -> Operand:
         template = self.shared(f"{stage.operation}-fragment", stage, stage.template)
@@ -176,7 +184,7 @@ class Builder:
             return operand
         return Task(None, worker.beside_scalars, operand, self.frame(item.scalars, 0))
 
-    def shared(self, prefix: str, stage: Stage, value: bytes) -> Operand:
+    def shared(self, prefix: str, stage: Stage, value: Any) -> Operand:
         """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
         if stage.npartitions == 1:
             return value
@@ -192,6 +200,15 @@ class Builder:
         key = f"object-store-{stage.cloud.token}"
         self.graph[key] = DataNode(key, stage.cloud)
         return (TaskRef(key),)
+
+    def _take(self, graph: Mapping[Key, Any], wanted: list[Key]) -> None:
+        """Take tasks of another graph, and what they depend on, into this one."""
+        stack = list(wanted)
+        while stack:
+            key = stack.pop()
+            if key in graph and key not in self.graph:
+                node = self.graph[key] = graph[key]
+                stack.extend(node.dependencies if isinstance(node, GraphNode) else ())
 
     def _shuffle(self, stage: ShuffleStage) -> list[Operand]:
         sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]
@@ -210,12 +227,18 @@ _EMIT: Mapping[type[Stage], Callable[..., Operand]] = {
     ScanStage: Builder.emit_scan,
     FrameStage: Builder.emit_frame,
     KeyStage: Builder.emit_keys,
+    ProduceStage: Builder.emit_produce,
     MapStage: Builder.emit_map,
     CallStage: Builder.emit_call,
     RegroupStage: Builder.emit_regroup,
     ShuffleStage: Builder.emit_shuffle,
     HeadStage: Builder.emit_head,
 }
+
+
+def is_read_again(stage: Stage) -> bool:
+    """Say whether a stage is read from its files by each of its readers, so that each reads only what it needs."""
+    return isinstance(stage, ScanStage) or (isinstance(stage, ProduceStage) and stage.again)
 
 
 def _renamed(node: GraphNode, key: Key) -> GraphNode:

@@ -101,6 +101,12 @@ def scan_part(
     return Pending(lazy if rows is None else lazy.slice(*rows), tuple(paths))
 
 
+def produce(label: str, index: int, function: Callable[..., Any], *arguments: Any) -> Pending:
+    """Make a partition of what is no frame; a lazy frame does not run yet."""
+    with _named(label, index):
+        return Pending(function(*arguments).lazy())
+
+
 def beside_scalars(frame: Frame, scalars: pl.DataFrame) -> Pending:
     """Put the values of a frame of one row beside every row of another, as literals."""
     values = [pl.lit(scalars[name]).first().alias(name) for name in scalars.columns]

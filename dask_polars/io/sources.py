@@ -12,11 +12,11 @@ import polars as pl
 from dask.tokenize import tokenize
 from polars.io.plugins import register_io_source
 
-from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.dsl.leaves import Source, decode_with_sources
 from dask_polars.kernels import split_piece
 from dask_polars.plan.planner import Planner, split_evenly
 from dask_polars.plan.sources import frame_stage, source_stage
-from dask_polars.plan.stages import CallStage, Input, KeyStage, RegroupStage, Size, Stage, walk_stages
+from dask_polars.plan.stages import CallStage, Input, KeyStage, ProduceStage, RegroupStage, Size, Stage, walk_stages
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -151,7 +151,7 @@ def _derived_source_stage(source: DerivedSource, planner: Planner) -> Stage:
     return source.derive(planner.lower(decode_with_sources(source.parent)), planner)
 
 
-def computed_when_read(source: GraphSource | DerivedSource) -> pl.LazyFrame:
+def computed_when_read(source: Source) -> pl.LazyFrame:
     """Give a source for Polars to read in this process: it is computed by Dask when a query over it runs, not before."""
     schema = source.schema
 
@@ -165,7 +165,7 @@ def computed_when_read(source: GraphSource | DerivedSource) -> pl.LazyFrame:
     return register_io_source(read, schema=schema, is_pure=True)
 
 
-def compute_source(source: GraphSource | DerivedSource) -> pl.DataFrame:
+def compute_source(source: Source) -> pl.DataFrame:
     """Compute a source: on the cluster that holds parts of it, or else with the current scheduler."""
     from dask_polars.config import Options
     from dask_polars.execution import choose_target, run_plan
@@ -182,7 +182,7 @@ def compute_source(source: GraphSource | DerivedSource) -> pl.DataFrame:
 def _client_of(root: Stage) -> Any:
     """Find the client of the futures that a stage reads, if it reads any."""
     for stage in walk_stages([root]):
-        if isinstance(stage, KeyStage):
+        if isinstance(stage, (KeyStage, ProduceStage)):
             for value in stage.graph.values():
                 if hasattr(value, "client") and hasattr(value, "key"):
                     return value.client

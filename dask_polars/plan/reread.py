@@ -18,14 +18,14 @@ from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.sources import source_stage
-from dask_polars.plan.stages import FrameStage, Input, MapStage, ScanStage, Stage
+from dask_polars.plan.stages import FrameStage, Input, MapStage, ProduceStage, ScanStage, Stage
 
 
 def is_cheap(stage: Stage) -> bool:
     """Say whether partitions come straight from files or frames, row by row."""
     if isinstance(stage, MapStage):
         return len(stage.sources) == 1 and stage.sources[0].scalars is None and is_cheap(stage.sources[0].stage)
-    return isinstance(stage, (ScanStage, FrameStage))
+    return isinstance(stage, (ScanStage, FrameStage)) or (isinstance(stage, ProduceStage) and stage.again)
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,35 @@ class KeyStage(Stage):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ProduceStage(Stage):
+    """
+    Partitions that a function makes of what is no frame: of the arguments of a call, or of the result of a task.
+
+    Parameters
+    ----------
+    function
+        Called with the arguments of a partition; gives a frame, lazy or not.
+    items
+        The arguments of each partition; references to tasks stand for their results.
+    content
+        A token of all this.
+    graph
+        The tasks, results or futures that the arguments refer to.
+    again
+        Whether it costs nothing but reading to have a partition twice: the frames are scans of files.
+    """
+
+    function: Callable[..., Any]
+    items: tuple[tuple[Any, ...], ...]
+    content: str
+    graph: Mapping[Any, Any]
+    again: bool = False
+
+    def identity(self) -> tuple[Any, ...]:
+        return (self.content,)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MapStage(Stage):
     """
     A fragment, run for each partition.
