@@ -90,7 +90,8 @@ def _title(stage: Stage) -> str:
     if isinstance(stage, HeadStage):
         return f"HEAD {stage.rows}  as few partitions as it takes"
     if isinstance(stage, ScanStage):
-        return f"SCAN {stage.operation.removeprefix('scan-')}  {stage.nfiles} files"
+        what = stage.note or f"{stage.nfiles} files"
+        return f"SCAN {stage.operation.removeprefix('scan-')}  {what}"
     if isinstance(stage, FrameStage):
         return "FRAME in memory"
     if isinstance(stage, ProduceStage):

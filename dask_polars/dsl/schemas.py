@@ -13,6 +13,19 @@ from dask_polars.dsl.nodes import Node
 
 SchemaDict = Mapping[str, pl.DataType]
 
+# Bytes that a value takes in memory, where its type says so; for the rest a guess.
+_WIDTHS = {
+    pl.String: 32,
+    pl.Binary: 48,
+    pl.List: 64,
+    pl.Array: 64,
+    pl.Struct: 48,
+    pl.Boolean: 1,
+    pl.Date: 4,
+    pl.Null: 0,
+}
+_BITS = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
+
 
 def empty_leaf(schema: SchemaDict) -> Node:
     """Make a leaf of no rows."""
@@ -120,3 +133,12 @@ def expression_dtypes(expressions: Sequence[Any], schema: SchemaDict) -> tuple[p
     """Give the types of expressions over columns."""
     named = [{"Alias": [tree, f"e{index}"]} for index, tree in enumerate(expressions)]
     return tuple(schema_over(select_node(None, named, empty_leaf({})), [schema]).values())
+
+
+def width_of(schema: SchemaDict) -> float:
+    """Guess how many bytes a row takes in memory."""
+    total = 0.0
+    for dtype in schema.values():
+        digits = "".join(c for c in str(dtype.base_type()) if c.isdigit())
+        total += _WIDTHS.get(dtype.base_type(), _BITS.get(digits, 8))
+    return max(total, 1.0)

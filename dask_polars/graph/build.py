@@ -106,8 +106,7 @@ class Builder:
     def emit_scan(self, stage: ScanStage, index: int, run: bool) -> Operand:
         part = stage.parts[index]
         scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
-        cloud = self._cloud(stage)
-        task = Task(None, worker.scan_part, scan, part.paths, part.rows, *cloud)
+        task = Task(None, worker.scan_part, scan, part, *self._cloud(stage))
         return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:

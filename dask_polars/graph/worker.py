@@ -7,7 +7,7 @@ itself be a fragment that was not run yet, or a scan of files, and Polars optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +19,9 @@ from dask_polars.dsl.cloud import CloudOptions
 from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
+from dask_polars.io.parquet import rows_of_share
+from dask_polars.io.parts import ScanPart
+from dask_polars.io.storage import Storage
 
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
 ENGINE: Final = "streaming"
@@ -88,17 +91,18 @@ def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
         return as_frame(frame)
 
 
-def scan_part(
-    scan: bytes, paths: Sequence[str], rows: tuple[int, int] | None, cloud: CloudOptions | None = None
-) -> Pending:
-    """Scan the files of one partition; nothing is read yet."""
+def scan_part(scan: bytes, part: ScanPart, cloud: CloudOptions | None = None) -> Pending:
+    """Scan the files of one partition; nothing is read yet, but where row groups begin."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
-    fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in paths]}}
+    fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
     arguments = {**fields["unified_scan_args"], "glob": False}
     if cloud is not None:
         arguments["cloud_options"] = cloud
     lazy = to_lazyframe(Node(found["kind"], {**fields, "unified_scan_args": arguments}))
-    return Pending(lazy if rows is None else lazy.slice(*rows), tuple(paths))
+    rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
+    if rows is not None:
+        lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")
+    return Pending(lazy, part.paths)
 
 
 def produce(label: str, index: int, function: Callable[..., Any], *arguments: Any) -> Pending:

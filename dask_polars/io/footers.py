@@ -1,9 +1,9 @@
-"""What the footers of Parquet files say."""
+"""What the footers of Parquet files say: rows, bytes and dictionaries of columns, their smallest and largest values."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,64 +14,108 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dask_polars.dsl.codec import decode, to_lazyframe
+from dask_polars.dsl.schemas import width_of
 from dask_polars.io.paths import File
 
 _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
 _DISTINCT_LIMIT = 1e6
+_READERS = 16  # footers that are read at the same time
 
 
-def sample(paths: Sequence[File]) -> list[int]:
+def sample(files: Sequence[File]) -> list[int]:
     """Pick files from all over the list, the first and the last among them."""
-    if len(paths) <= _SAMPLE:
-        return list(range(len(paths)))
-    return sorted({round(index * (len(paths) - 1) / (_SAMPLE - 1)) for index in range(_SAMPLE)})
+    if len(files) <= _SAMPLE:
+        return list(range(len(files)))
+    return sorted({round(index * (len(files) - 1) / (_SAMPLE - 1)) for index in range(_SAMPLE)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Footer:
-    """What the footer of a Parquet file says."""
+    """
+    The footer of a Parquet file.
+
+    Parameters
+    ----------
+    row_groups
+        Rows in each row group.
+    metadata
+        What pyarrow read; None where the file has types that it does not know.
+    """
 
     row_groups: tuple[int, ...]
-    column_bytes: Mapping[str, int]
-    dictionary_bytes: Mapping[str, float]
-    spans: Mapping[str, tuple[Any, Any]]
+    metadata: pq.FileMetaData | None
 
     @property
     def rows(self) -> int:
         return sum(self.row_groups)
 
-    def memory(self, schema: Mapping[str, pl.DataType]) -> float:
-        """Estimate the bytes that the columns take in memory."""
-        from dask_polars.plan.stages import width_of
+    def leaves(self, columns: Iterable[str]) -> dict[str, list[int]]:
+        """Give the numbers of the leaves that each of some columns has; a nested one may have several."""
+        found: dict[str, list[int]] = {name: [] for name in columns}
+        if self.metadata is not None:
+            for index in range(self.metadata.num_columns):
+                name = self.metadata.schema.column(index).path.split(".")[0]
+                if name in found:
+                    found[name].append(index)
+        return found
 
+    def chunks(self, leaf: int) -> list[Any]:
+        """Give what is known of a leaf in each row group."""
+        assert self.metadata is not None
+        return [self.metadata.row_group(group).column(leaf) for group in range(self.metadata.num_row_groups)]
+
+    def flat(self, leaves: Sequence[int]) -> list[Any] | None:
+        """Give the chunks of a column that is not nested; None of any other."""
+        if self.metadata is None or len(leaves) != 1 or "." in self.metadata.schema.column(leaves[0]).path:
+            return None
+        return self.chunks(leaves[0]) or None
+
+    def memory(self, schema: Mapping[str, pl.DataType]) -> float:
+        """Estimate the bytes that columns take in memory."""
         total = 0.0
+        variable = {name for name, dtype in schema.items() if dtype in (pl.String, pl.Binary) or dtype.is_nested()}
+        leaves = self.leaves(variable)
         for name, dtype in schema.items():
-            width = width_of({name: dtype})
-            if dtype in (pl.String, pl.Binary) or dtype.is_nested():
-                total += max(self.column_bytes.get(name, 0), 16 * self.rows)
+            if name in variable:
+                stored = sum(chunk.total_uncompressed_size for leaf in leaves[name] for chunk in self.chunks(leaf))
+                total += max(stored, 16 * self.rows)
             else:
-                total += width * self.rows
+                total += width_of({name: dtype}) * self.rows
         return total
+
+
+# ---------------------------------------------------------------- reading
 
 
 def footers(files: Sequence[File]) -> list[Footer | None]:
     """Read the footers of files; None where that fails, which Polars will say in its own words when the query runs."""
+    return in_threads(footer, files)
+
+
+def in_threads(function: Callable[[File], Any], files: Sequence[File]) -> list[Any]:
+    """Call a function with each of some files, which it reads, several at a time."""
     if len(files) <= 2:
-        return [_footer(file) for file in files]
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(_footer, files))
+        return [function(file) for file in files]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(function, files))
 
 
-@lru_cache(maxsize=20_000)
-def _footer(file: File) -> Footer | None:
+@lru_cache(maxsize=1_000)
+def footer(file: File) -> Footer | None:
+    """Read the footer of a file; None where that fails."""
+    return read_footer(file)
+
+
+def read_footer(file: File) -> Footer | None:
+    """Read the footer of a file, and do not remember it."""
     try:
         metadata = pq.read_metadata(pa.BufferReader(_end(file)))
     except pa.ArrowNotImplementedError:
         return _counted(file)
     except (pa.ArrowException, OSError):
         return None
-    return _digest(metadata)
+    return Footer(tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)), metadata)
 
 
 def _end(file: File) -> bytes:
@@ -88,26 +132,41 @@ def _counted(file: File) -> Footer | None:
         rows = scan.select(pl.len()).collect(engine="in-memory").item()
     except (pl.exceptions.PolarsError, OSError):
         return None
-    return Footer((rows,), {}, {}, {})
+    return Footer((rows,), None)
 
 
-def _digest(metadata: pq.FileMetaData) -> Footer:
-    column_bytes: dict[str, int] = {}
-    dictionary: dict[str, float] = {}
-    spans: dict[str, tuple[Any, Any]] = {}
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    for index in range(metadata.num_columns):
-        chunks = [group.column(index) for group in groups]
-        name = metadata.schema.column(index).path.split(".")[0]
-        column_bytes[name] = column_bytes.get(name, 0) + sum(chunk.total_uncompressed_size for chunk in chunks)
-        if "." in metadata.schema.column(index).path or not chunks:
+# ---------------------------------------------------------------- numbers of different values
+
+
+def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: float) -> dict[str, float]:
+    """
+    Bound the number of different values of columns.
+
+    A column of integers or dates has no more than lie between its smallest and its largest. A dictionary has no more
+    values than bytes; what is not sampled is taken to be like what is.
+    """
+    bounds: dict[str, float] = {}
+    leaves = [item.leaves(columns) for item in found]
+    for name in columns:
+        chunks = [item.flat(leaf[name]) for item, leaf in zip(found, leaves, strict=True)]
+        known = [part for part in chunks if part is not None]
+        if not known or len(known) < len(chunks):
             continue
+        candidates = _dictionary_bound(known, share) + _span_bound(known, share)
+        if candidates and min(candidates) < _DISTINCT_LIMIT:
+            bounds[name] = min(candidates) + 1  # and null
+    return bounds
+
+
+def _dictionary_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:
+    sizes = []
+    for chunks in files:
         pages = [_dictionary_bytes(chunk) for chunk in chunks]
         known = [size for size in pages if size is not None]
-        if len(known) == len(pages):
-            dictionary[name] = max(known)
-        spans.update(_span(name, chunks))
-    return Footer(tuple(group.num_rows for group in groups), column_bytes, dictionary, spans)
+        if len(known) < len(pages):
+            return []
+        sizes.append(max(known))
+    return [sum(sizes) * share]
 
 
 def _dictionary_bytes(chunk: Any) -> float | None:
@@ -120,47 +179,18 @@ def _dictionary_bytes(chunk: Any) -> float | None:
     return float(chunk.data_page_offset - chunk.dictionary_page_offset)
 
 
-def _span(name: str, chunks: Sequence[Any]) -> dict[str, tuple[Any, Any]]:
-    found = [chunk.statistics for chunk in chunks]
+def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:
+    found = [chunk.statistics for chunks in files for chunk in chunks]
     if any(item is None or not item.has_min_max for item in found):
-        return {}
+        return []
     try:
-        return {name: (min(item.min for item in found), max(item.max for item in found))}
-    except ValueError:
-        return {}  # nanoseconds, which pyarrow gives to pandas only
-
-
-def distinct_bounds(found: Sequence[Footer], share: float) -> dict[str, float]:
-    """
-    Bound the number of different values of columns.
-
-    A column of integers or dates has no more than lie between its smallest and its largest. A dictionary has no more
-    values than bytes; what is not sampled is taken to be like what is.
-    """
-    bounds: dict[str, float] = {}
-    if not found:
-        return bounds
-    for name in found[0].column_bytes:
-        candidates = []
-        if all(name in footer.dictionary_bytes for footer in found):
-            candidates.append(sum(footer.dictionary_bytes[name] for footer in found) * share)
-        if all(name in footer.spans for footer in found):
-            candidates.extend(_span_bound([footer.spans[name] for footer in found], share))
-        if candidates and min(candidates) < _DISTINCT_LIMIT:
-            bounds[name] = min(candidates) + 1  # and null
-    return bounds
-
-
-def _span_bound(spans: Sequence[tuple[Any, Any]], share: float) -> list[float]:
-    if len({type(value) for span in spans for value in span}) > 1:
-        return []  # the files differ in the type of the column
-    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+        low, high = min(item.min for item in found), max(item.max for item in found)
+    except (TypeError, ValueError):
+        return []  # the files differ in the type of the column; nanoseconds, which pyarrow gives to pandas only
     if isinstance(low, bool):
         return [2.0]
     if isinstance(low, int) and isinstance(high, int):
         return [float(high - low + 1) * share]
     if isinstance(low, datetime.date) and not isinstance(low, datetime.datetime):
         return [float((high - low).days + 1) * share]
-    if low == high:
-        return [1.0 * share]
-    return []
+    return [1.0 * share] if low == high else []

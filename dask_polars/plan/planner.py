@@ -20,6 +20,8 @@ from dask_polars.dsl.expressions import column
 from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, probes, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
+from dask_polars.io.files import file_set
+from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
 from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
 
@@ -61,12 +63,16 @@ class Planner:
     ----------
     options
         What to plan with.
+    on_cluster
+        Calls a function with each of some arguments, on the workers of a cluster; None where there is none.
     """
 
     options: Options
+    on_cluster: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] | None = None
     fallbacks: list[Fallback] = field(default_factory=list)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
+    _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)
 
     # ------------------------------------------------------------ lowering
 
@@ -114,6 +120,40 @@ class Planner:
             rows, scalars = node.inputs
             return {**self.schema(rows), **self.schema(scalars)}
         return schema_over(node, [self.schema(child) for child in node.inputs])
+
+    def files_of(self, region: Region) -> FileSet | None:
+        """
+        Cut a scan into parts, by what a region needs of it.
+
+        Rows that are read twice have to be cut in the same way, whichever columns are read of them: the columns of the
+        first time count.
+
+        Parameters
+        ----------
+        region
+            A region over a scan.
+
+        Returns
+        -------
+        FileSet, or None
+            None where the scan cannot be cut.
+        """
+        schema = self.schema(region.core)
+        demand = self.demands(lambda leaves: region.over(leaves[0]), [schema])[0] if region.chain else Demand()
+        key = (region.core.digest, repr(demand.filters))
+        if key not in self._files:
+            columns = tuple(schema) if demand.columns is None else demand.columns
+            options = self.options
+            wanted = Wanted(
+                schema=schema,
+                columns=columns,
+                filters=demand.filters,
+                target=options.partition_size,
+                limit=options.max_rows_per_partition,
+                on_cluster=self.on_cluster,
+            )
+            self._files[key] = file_set(region.core, wanted)
+        return self._files[key]
 
     # ------------------------------------------------------------ asking for less
 

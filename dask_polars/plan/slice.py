@@ -14,7 +14,7 @@ import polars as pl
 
 from dask_polars.dsl.expressions import Shape, shape
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import select_node, slice_node
+from dask_polars.dsl.schemas import select_node, slice_node, width_of
 from dask_polars.kernels import count_rows_before, slice_partition
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region, find_region, simplify
@@ -26,7 +26,6 @@ from dask_polars.plan.stages import (
     Mode,
     Size,
     Stage,
-    width_of,
 )
 
 ALL = 2**32 - 1  # Polars' way to say "to the end"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import singledispatch
 from typing import Any
 
@@ -11,10 +10,12 @@ import polars as pl
 
 from dask_polars.dsl.cloud import without_options
 from dask_polars.dsl.codec import encode, to_lazyframe
-from dask_polars.io.files import FileSet, file_set, found_on_disk, stamp_of
+from dask_polars.dsl.schemas import width_of
+from dask_polars.io.files import found_on_disk, scan_kind
+from dask_polars.io.parts import stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import FrameStage, MapStage, ScanPart, ScanStage, Size, Stage, width_of
+from dask_polars.plan.stages import FrameStage, MapStage, ScanStage, Size, Stage
 
 
 def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
@@ -55,24 +56,23 @@ def selectivity(region: Region) -> float:
 @lowers("Scan")
 def lower_scan(planner: Planner, region: Region) -> Stage:
     """Lower a scan of files."""
-    node = region.core
-    files = file_set(node)
+    files = planner.files_of(region)
     if files is None:
         return _whole_scan(planner, region)
-    schema = planner.schema(node)
-    parts = scan_parts(planner, files)
+    node = region.core
     scan, cloud = without_options(node.with_fields(**files.fields))
     stage = ScanStage(
         operation=f"scan-{files.format}",
-        schema=schema,
-        npartitions=len(parts),
+        schema=planner.schema(node),
+        npartitions=len(files.parts),
         size=Size(files.rows, files.bytes, files.exact),
         distinct=files.distinct,
         scan=msgpack.packb({"kind": "Scan", "fields": dict(scan.fields)}, default=_unpackable),
-        parts=parts,
-        nfiles=len(files.paths),
+        parts=files.parts,
+        nfiles=files.nfiles,
         stamp=files.stamp,
         cloud=cloud,
+        note=files.note,
     )
     return on_source(planner, region, stage)
 
@@ -80,8 +80,7 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
 def _whole_scan(planner: Planner, region: Region) -> Stage:
     """Lower a scan that is not cut into parts: one task reads it, and runs the region."""
     node = region.core
-    kind = next(iter(node.fields["scan_type"]))
-    kind = kind if isinstance(kind, str) else "python"
+    kind = scan_kind(node)
     schema = planner.schema(region.root)
     found = found_on_disk(node)
     on_disk = sum(file.size for file in found)
@@ -103,70 +102,6 @@ def _whole_scan(planner: Planner, region: Region) -> Stage:
 
 def _unpackable(value: Any) -> Any:
     raise TypeError(f"a scan holds a {type(value).__name__}, which cannot be sent")
-
-
-def scan_parts(planner: Planner, files: FileSet) -> tuple[ScanPart, ...]:
-    """
-    Say what each partition reads: small files are grouped, large ones are split.
-
-    Parameters
-    ----------
-    planner
-        The planner, for its sizes.
-    files
-        The files and what is known of them.
-
-    Returns
-    -------
-    tuple of ScanPart
-    """
-    limit = planner.options.max_rows_per_partition
-    if limit is not None and files.rows_of is not None:
-        return tuple(
-            part for path, rows in zip(files.paths, files.rows_of(), strict=True) for part in _split(path, rows, limit)
-        )
-    if not files.paths:
-        return (ScanPart(()),)
-    target = planner.options.partition_size
-    total_on_disk = sum(files.sizes) or 1
-    expansion = max(files.bytes / total_on_disk, 0.1)
-    parts: list[ScanPart] = []
-    group: list[str] = []
-    filled = 0.0
-    for index, path in enumerate(files.paths):
-        size = files.sizes[index] * expansion
-        if size >= 2 * target and files.rows_of_one is not None:
-            if group:
-                parts.append(ScanPart(tuple(group)))
-                group, filled = [], 0.0
-            row_groups = files.rows_of_one(path)
-            parts.extend(_split_by_row_groups(path, row_groups, size, target) if row_groups else [ScanPart((path,))])
-            continue
-        if group and filled + size > target:
-            parts.append(ScanPart(tuple(group)))
-            group, filled = [], 0.0
-        group.append(path)
-        filled += size
-    if group:
-        parts.append(ScanPart(tuple(group)))
-    return tuple(parts)
-
-
-def _split(path: str, rows: int, limit: int) -> list[ScanPart]:
-    if rows <= limit:
-        return [ScanPart((path,))]
-    return [ScanPart((path,), (start, min(limit, rows - start))) for start in range(0, rows, limit)]
-
-
-def _split_by_row_groups(path: str, row_groups: list[int], size: float, target: float) -> list[ScanPart]:
-    """Split a large file where row groups start, so that no row group is read twice."""
-    count = min(len(row_groups), math.ceil(size / target))
-    parts, start = [], 0
-    for group in split_evenly(len(row_groups), max(count, 1)):
-        rows = sum(row_groups[index] for index in group)
-        parts.append(ScanPart((path,), (start, rows)))
-        start += rows
-    return parts
 
 
 # ---------------------------------------------------------------- frames

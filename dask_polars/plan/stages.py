@@ -17,30 +17,10 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.cloud import CloudOptions, Template
+from dask_polars.dsl.schemas import width_of
+from dask_polars.io.parts import ScanPart
 
 SchemaDict = Mapping[str, pl.DataType]
-
-# Bytes that a value takes in memory, where its type says so; for the rest a guess.
-_WIDTHS = {
-    pl.String: 32,
-    pl.Binary: 48,
-    pl.List: 64,
-    pl.Array: 64,
-    pl.Struct: 48,
-    pl.Boolean: 1,
-    pl.Date: 4,
-    pl.Null: 0,
-}
-_BITS = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
-
-
-def width_of(schema: SchemaDict) -> float:
-    """Guess how many bytes a row takes in memory."""
-    total = 0.0
-    for dtype in schema.values():
-        digits = "".join(c for c in str(dtype.base_type()) if c.isdigit())
-        total += _WIDTHS.get(dtype.base_type(), _BITS.get(digits, 8))
-    return max(total, 1.0)
 
 
 @dataclass(frozen=True)
@@ -193,23 +173,6 @@ class Input:
             yield self.scalars
 
 
-@dataclass(frozen=True)
-class ScanPart:
-    """
-    What one partition reads of a scan.
-
-    Parameters
-    ----------
-    paths
-        Files, in order.
-    rows
-        Offset and number of the rows that are read of them; None for all.
-    """
-
-    paths: tuple[str, ...]
-    rows: tuple[int, int] | None = None
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScanStage(Stage):
     """
@@ -218,9 +181,17 @@ class ScanStage(Stage):
     Parameters
     ----------
     scan
-        The scan, without how an object store is reached.
+        The scan, without its files and how an object store is reached.
+    parts
+        What each partition reads.
+    nfiles
+        The number of files that are read.
+    stamp
+        A hash of what tells that files were written anew.
     cloud
-        How it is reached: what is in it is in no name.
+        How an object store is reached: what is in it is in no name.
+    note
+        What was left out, and why, for people.
     """
 
     scan: bytes
@@ -228,6 +199,7 @@ class ScanStage(Stage):
     nfiles: int
     stamp: str
     cloud: CloudOptions | None = None
+    note: str = ""
 
     def identity(self) -> tuple[Any, ...]:
         return (self.scan, self.parts, self.stamp, self.cloud.token if self.cloud else "")

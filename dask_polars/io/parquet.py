@@ -1,0 +1,351 @@
+"""
+Scans of Parquet files.
+
+Of many files only a sample of footers is read, which tells how large rows are. All are read, on the cluster where there
+is one, only where the sample shows that predicates leave out a good part of the row groups.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.codec import decode, to_lazyframe
+from dask_polars.dsl.nodes import Node
+from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
+from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, share_of, stamp_of
+from dask_polars.io.paths import File, is_directory
+from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates
+from dask_polars.io.storage import Storage
+
+_FEW = 32  # files whose footers the client reads where it has to know them
+_WORTH_IT = 0.25  # the share of row groups that have to be left out for all footers to be read
+_CHUNK = 100  # files whose footers one task reads
+
+
+def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: Wanted) -> FileSet:
+    """
+    Cut a scan of Parquet files into parts.
+
+    Parameters
+    ----------
+    scan
+        The scan.
+    given
+        The paths that the user gave.
+    files
+        The files that they stand for.
+    wanted
+        What a query wants of them.
+
+    Returns
+    -------
+    FileSet
+    """
+    fields = fields_for_parts(scan, given, files, wanted.schema)
+    hive = fields["unified_scan_args"]["hive_options"]
+    tests = predicates(wanted.filters, wanted.schema)
+    left = [] if tests is None else _not_in_directories(files, hive, tests)
+    if tests is not None and not any(left):
+        return _nothing(fields, files)
+    kept = [file for file, keep in zip(files, left, strict=True) if keep] if left else list(files)
+    known = _known_footers(kept, wanted, tests)
+    found = _with_kept(kept, known, tests)
+    remaining = [item for item in found if not item.kept or any(item.kept)]
+    if not remaining:
+        return _nothing(fields, files)
+    estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted)
+    remaining = _with_large(remaining, estimate, wanted, tests)
+    pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted)]
+    sizes = [estimate.of_file(item) for item in remaining]
+    return FileSet(
+        format="parquet",
+        parts=tuple(grouped(pieces, wanted.target)),
+        nfiles=len(remaining),
+        rows=sum(rows for rows, _ in sizes),
+        bytes=sum(size for _, size in sizes),
+        exact=all(item.footer is not None for item in remaining),
+        distinct=estimate.distinct,
+        fields=fields,
+        stamp=stamp_of(files),
+        note=_note(len(files), found, remaining),
+    )
+
+
+def _nothing(fields: Mapping[str, Any], files: Sequence[File]) -> FileSet:
+    """Give no rows at all, of the right columns."""
+    return FileSet(
+        format="parquet",
+        parts=(ScanPart((files[0].path,), rows=((0, 0),)),),
+        nfiles=0,
+        rows=0,
+        bytes=0,
+        exact=True,
+        distinct={},
+        fields=fields,
+        stamp=stamp_of(files),
+        note=f"0 of {len(files)} files",
+    )
+
+
+def _note(total: int, found: Sequence[_Known], remaining: Sequence[_Known]) -> str:
+    """Say how many files and row groups are read, of how many."""
+    groups = [keep for item in found for keep in item.kept]
+    parts = [] if len(remaining) == total else [f"{len(remaining)} of {total} files"]
+    if not all(groups):
+        parts.append(f"{sum(groups)} of {len(groups)} row groups")
+    return ", ".join(parts)
+
+
+# ---------------------------------------------------------------- what is left out
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A file, its footer where that was read, and which of its row groups may have rows that are wanted."""
+
+    file: File
+    footer: Footer | None
+    kept: tuple[bool, ...]
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Rows in each row group."""
+        return () if self.footer is None else self.footer.row_groups
+
+    @property
+    def rows_kept(self) -> int:
+        """Rows in the row groups that may have wanted rows."""
+        return sum(height for height, keep in zip(self.heights, self.kept, strict=True) if keep)
+
+
+def _not_in_directories(files: Sequence[File], hive: Mapping[str, Any], tests: Predicates) -> list[bool]:
+    """Say which files may have wanted rows, by the names of their directories."""
+    columns = {name: tests.columns[name] for name in _hive_columns(hive) if name in tests.columns}
+    if not columns:
+        return [True] * len(files)
+    stats = hive_statistics([file.path for file in files], hive["hive_start_idx"], columns)
+    return tests.may_pass(stats.with_columns(_unknown_of(tests, columns)))
+
+
+def _unknown_of(tests: Predicates, known: Mapping[str, Any]) -> list[pl.Expr]:
+    out = []
+    for name, dtype in tests.columns.items():
+        if name not in known:
+            out += [pl.lit(None, dtype=dtype).alias(f"{name}_{part}") for part in ("min", "max")]
+            out.append(pl.lit(None, dtype=pl.UInt32).alias(f"{name}_nc"))
+    return out
+
+
+def _hive_columns(hive: Mapping[str, Any]) -> list[str]:
+    return list(hive["schema"]["fields"]) if hive["enabled"] and hive["schema"] else []
+
+
+def _with_kept(files: Sequence[File], found: Sequence[Footer | None], tests: Predicates | None) -> list[_Known]:
+    kept = _may_pass(found, tests)
+    return [_Known(*known) for known in zip(files, found, kept, strict=True)]
+
+
+def _may_pass(found: Sequence[Footer | None], tests: Predicates | None) -> list[tuple[bool, ...]]:
+    """Say for each file which of its row groups may have wanted rows."""
+    known = [item for item in found if item is not None]
+    every = sum(len(item.row_groups) for item in known)
+    passed = iter([True] * every if tests is None else tests.may_pass(footer_statistics(known, tests.columns)))
+    return [() if item is None else tuple(islice(passed, len(item.row_groups))) for item in found]
+
+
+def _known_footers(files: Sequence[File], wanted: Wanted, tests: Predicates | None) -> list[Footer | None]:
+    """Read the footers that are worth it: those of a sample, or of all files."""
+    picked = sample(files)
+    found = dict(zip(picked, footers([files[index] for index in picked]), strict=True))
+    if len(picked) < len(files) and (wanted.limit is not None or _is_worth_it(list(found.values()), tests)):
+        others = [index for index in range(len(files)) if index not in found]
+        found.update(zip(others, _all_footers([files[index] for index in others], wanted), strict=True))
+    return [found.get(index) for index in range(len(files))]
+
+
+def _is_worth_it(found: Sequence[Footer | None], tests: Predicates | None) -> bool:
+    groups = [keep for item in _may_pass(found, tests) for keep in item]
+    return bool(groups) and sum(groups) <= (1 - _WORTH_IT) * len(groups)
+
+
+def _all_footers(files: Sequence[File], wanted: Wanted) -> list[Footer | None]:
+    if wanted.on_cluster is None or len(files) <= 2 * _CHUNK:
+        return footers(files)
+    chunks = [tuple(files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
+    return [item for chunk in wanted.on_cluster(_read_footers, chunks) for item in chunk]
+
+
+def _read_footers(files: Sequence[File]) -> list[Footer | None]:
+    return in_threads(read_footer, files)
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """
+    How large files are, by the footers that were read.
+
+    Parameters
+    ----------
+    rows_per_byte
+        Rows for each byte on disk.
+    share_kept
+        The share of the rows in row groups that may have wanted rows.
+    distinct
+        Bounds of the number of different values in columns.
+    width
+        Bytes in memory of the needed columns of a row.
+    """
+
+    rows_per_byte: float
+    share_kept: float
+    distinct: Mapping[str, float]
+    width: float
+
+    @staticmethod
+    def of(known: Sequence[_Known], files: Sequence[File], wanted: Wanted) -> _Estimate:
+        """Learn from the footers that were read; of very many, from some."""
+        few = [known[index] for index in sample([item.file for item in known])]
+        found = [item.footer for item in few if item.footer is not None]
+        on_disk = sum(item.file.size for item in few) or 1
+        rows = sum(item.rows for item in found)
+        kept = sum(item.rows_kept for item in few)
+        needed = wanted.needed
+        width = max(sum(item.memory(needed) for item in found) / rows if rows else 0.0, 1.0)
+        share = max(sum(file.size for file in files) / on_disk, 1.0)
+        distinct = distinct_bounds(found, wanted.columns, share)
+        return _Estimate(rows / on_disk if rows else 1 / 64, kept / rows if rows else 1.0, distinct, width)
+
+    def of_file(self, item: _Known) -> tuple[float, float]:
+        """Give the wanted rows of a file, and what these take in memory."""
+        if item.footer is not None:
+            rows: float = item.rows_kept
+        else:
+            rows = item.file.size * self.rows_per_byte * self.share_kept
+        return rows, rows * self.width
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _with_large(found: Sequence[_Known], estimate: _Estimate, wanted: Wanted, tests: Predicates | None) -> list[_Known]:
+    """Read the footers of files that are to be cut, where these are few; otherwise they are read where the files are."""
+    large = [item.file for item in found if item.footer is None and estimate.of_file(item)[1] >= 2 * wanted.target]
+    if not large or len(large) > _FEW:
+        return list(found)
+    read = {item.file.path: item for item in _with_kept(large, footers(large), tests)}
+    return [read.get(item.file.path, item) for item in found]
+
+
+def _pieces(item: _Known, estimate: _Estimate, wanted: Wanted) -> list[Piece]:
+    """Cut a file where it is large."""
+    size = estimate.of_file(item)[1]
+    path = (item.file.path,)
+    if wanted.limit is not None and item.footer is not None:
+        spans = _by_rows(item, wanted.limit)
+        return [Piece(ScanPart(path, rows=span), size / len(spans)) for span in spans]
+    if size < 2 * wanted.target:
+        return [Piece(ScanPart(path), size)]
+    if item.footer is None:
+        count = round(size / wanted.target)
+        return [Piece(ScanPart(path, share=(place, count, item.file.size)), size / count) for place in range(count)]
+    cut = runs(item.heights, item.kept, size, wanted.target)
+    return [Piece(ScanPart(path, rows=spans), size / len(cut)) for spans in cut]
+
+
+def _by_rows(item: _Known, limit: int) -> list[tuple[tuple[int, int], ...] | None]:
+    """Cut a file into parts of at most so many rows."""
+    if sum(item.heights) <= limit:
+        return [None]
+    (whole,) = runs(item.heights, item.kept, size=1, target=1)
+    ends = [(offset, offset + height) for offset, height in whole]
+    return [((start, min(limit, end - start)),) for first, end in ends for start in range(first, end, limit)]
+
+
+def rows_of_share(path: str, share: tuple[int, int, int], storage: Storage) -> tuple[tuple[int, int], ...] | None:
+    """
+    Find the rows of one of some parts of a file, which begin where row groups do.
+
+    Parameters
+    ----------
+    path
+        The file.
+    share
+        As in :class:`~dask_polars.io.parts.ScanPart`.
+    storage
+        How the file is reached.
+
+    Returns
+    -------
+    tuple of tuple, or None
+        Runs of rows, as offset and number; None for all of them.
+    """
+    place, count, size = share
+    found = read_footer(File(path, size, "", storage))
+    if found is None:
+        # It cannot be read: the first part says so in the words of Polars.
+        return None if place == 0 else ()
+    return share_of(found.row_groups, place, count)
+
+
+# ---------------------------------------------------------------- what holds for parts
+
+
+def fields_for_parts(
+    scan: Node, given: Sequence[str], files: Sequence[File], schema: Mapping[str, pl.DataType]
+) -> dict[str, Any]:
+    """
+    Write down what Polars finds out by looking at all files, so that a part of the files means the same.
+
+    That is the schema, which is that of the first file, and the columns that are in the names of directories.
+    """
+    arguments, options = dict(scan.fields["unified_scan_args"]), dict(scan.fields["scan_type"]["Parquet"]["options"])
+    hive = dict(arguments["hive_options"])
+    start = min(_hive_start(path) for path in given)
+    explicit = list(hive["schema"]["fields"]) if hive["schema"] else []
+    names = [name for name in _hive_names(files[0].path[start:]) if name in schema]
+    if hive["enabled"] is None:
+        hive["enabled"] = bool(names or explicit) and len(given) == 1 and is_directory(given[0])
+    if not hive["enabled"]:
+        names, explicit = [], []
+    elif names and not explicit:
+        hive["schema"] = _encoded_schema({name: schema[name] for name in names})
+    arguments.update(hive_options={**hive, "hive_start_idx": start}, glob=False, expand_paths=False)
+    if options["schema"] is None:
+        added = {*names, *explicit, arguments["include_file_paths"]}
+        own = _own_schema(scan, files[0]) if added & set(schema) else schema
+        options["schema"] = _encoded_schema({name: own.get(name, schema[name]) for name in schema if name in own})
+    return {"unified_scan_args": arguments, "scan_type": {"Parquet": {"options": options}}}
+
+
+def _own_schema(scan: Node, file: File) -> Mapping[str, pl.DataType]:
+    """Give the columns that are in a file, without those that are made of its path."""
+    arguments = dict(scan.fields["unified_scan_args"])
+    hive = {**arguments["hive_options"], "enabled": False, "schema": None}
+    arguments.update(hive_options=hive, include_file_paths=None, glob=False)
+    one = scan.with_fields(sources={"Paths": [{"inner": file.path}]}, unified_scan_args=arguments)
+    return to_lazyframe(one).collect_schema()
+
+
+def _encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
+    """Write a schema as plans do."""
+    return decode(pl.LazyFrame(schema=schema)).fields["schema"]
+
+
+def _hive_start(path: str) -> int:
+    """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
+    return len(path) if is_directory(path) else 0
+
+
+def _hive_names(path: str) -> list[str]:
+    """Name the columns that stand in the directories of a path, as ``name=value``."""
+    parts = os.path.dirname(path).split("/")
+    return [part.split("=", 1)[0] for part in parts if "=" in part]

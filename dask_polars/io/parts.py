@@ -1,0 +1,208 @@
+"""Scans in parts: what a query wants of one, what is known of its files, and what each partition reads."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dask_polars.dsl.expressions import Expression
+from dask_polars.io.paths import File
+
+SchemaDict = Mapping[str, pl.DataType]
+
+
+@dataclass(frozen=True)
+class ScanPart:
+    """
+    What one partition reads of a scan.
+
+    Parameters
+    ----------
+    paths
+        Files, in order.
+    rows
+        Runs of rows, as offset and number, that are read of the only file; None for all rows.
+    share
+        ``(i, k, size)``: the i-th of k parts of nearly equal height of the only file, of this size in bytes. They begin
+        where row groups do; where that is, is found out when it is read.
+    """
+
+    paths: tuple[str, ...]
+    rows: tuple[tuple[int, int], ...] | None = None
+    share: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    What a query wants of a scan, and how it is to be cut.
+
+    Parameters
+    ----------
+    schema
+        All columns of the scan.
+    columns
+        The columns that are needed.
+    filters
+        Predicates that every needed row passes.
+    target
+        What a partition is to take in memory, in bytes.
+    limit
+        How many rows a partition may have; None for any number.
+    on_cluster
+        Calls a function with each of some arguments, on the workers of a cluster; None where there is none.
+    """
+
+    schema: SchemaDict
+    columns: tuple[str, ...]
+    filters: tuple[Expression, ...]
+    target: float
+    limit: int | None
+    on_cluster: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] | None = None
+
+    @property
+    def needed(self) -> dict[str, pl.DataType]:
+        """The columns that are needed, and their types."""
+        return {name: self.schema[name] for name in self.columns}
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """
+    The files of a scan, in parts.
+
+    Parameters
+    ----------
+    format
+        ``"parquet"``, ``"csv"``, …
+    parts
+        What each partition reads, in the order of the rows.
+    nfiles
+        The number of files that are read.
+    rows
+        Rows of all parts, as far as is known.
+    bytes
+        What the needed columns of all these rows take in memory.
+    exact
+        Whether the number of rows is known.
+    distinct
+        Bounds of the number of different values in columns.
+    fields
+        Fields of the scan of a part of the files that are not those of the scan of all of them.
+    stamp
+        A hash of what tells that a file was written anew.
+    note
+        What was left out, and why, for people.
+    """
+
+    format: str
+    parts: tuple[ScanPart, ...]
+    nfiles: int
+    rows: float
+    bytes: float
+    exact: bool
+    distinct: Mapping[str, float]
+    fields: Mapping[str, Any]
+    stamp: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """
+    A part that is not put together with others yet.
+
+    Parameters
+    ----------
+    part
+        What is read.
+    bytes
+        What it takes in memory.
+    """
+
+    part: ScanPart
+    bytes: float
+
+
+def grouped(pieces: Iterable[Piece], target: float) -> Iterator[ScanPart]:
+    """
+    Put small files that follow each other together; a part of a file stays by itself.
+
+    Parameters
+    ----------
+    pieces
+        Files and parts of files, in the order of their rows.
+    target
+        What a partition is to take in memory, in bytes.
+
+    Yields
+    ------
+    ScanPart
+    """
+    group: list[str] = []
+    filled = 0.0
+    for piece in pieces:
+        whole = piece.part.rows is None and piece.part.share is None
+        if group and (not whole or filled + piece.bytes > target):
+            yield ScanPart(tuple(group))
+            group, filled = [], 0.0
+        if whole:
+            group.extend(piece.part.paths)
+            filled += piece.bytes
+        else:
+            yield piece.part
+    if group:
+        yield ScanPart(tuple(group))
+
+
+def runs(heights: Sequence[int], kept: Sequence[bool], size: float, target: float) -> list[tuple[tuple[int, int], ...]]:
+    """
+    Cut a file where row groups begin.
+
+    Parameters
+    ----------
+    heights
+        Rows in each row group.
+    kept
+        Which of them are read.
+    size
+        What all that are read take in memory, in bytes.
+    target
+        What a partition is to take in memory, in bytes.
+
+    Returns
+    -------
+    list of tuple
+        For each part the runs of rows that it reads, as offset and number. No row group is in two parts.
+    """
+    total = sum(height for height, keep in zip(heights, kept, strict=True) if keep)
+    count = max(1, min(sum(kept), math.ceil(size / target)))
+    parts: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+    offset, before = 0, 0
+    for height, keep in zip(heights, kept, strict=True):
+        if keep and height:
+            # A row group is where its middle falls, were the rows cut into parts of equal height.
+            spans = parts[min(count - 1, (2 * before + height) * count // (2 * total))]
+            if spans and sum(spans[-1]) == offset:
+                spans[-1] = (spans[-1][0], spans[-1][1] + height)
+            else:
+                spans.append((offset, height))
+            before += height
+        offset += height
+    return [tuple(spans) for spans in parts if spans]
+
+
+def share_of(heights: Sequence[int], place: int, count: int) -> tuple[tuple[int, int], ...]:
+    """Give the rows of the i-th of k parts of a file, none where it has fewer row groups than parts."""
+    cut = runs(heights, [True] * len(heights), count, 1)
+    return cut[place] if place < len(cut) else ()
+
+
+def stamp_of(files: Sequence[File]) -> str:
+    """Hash what tells that files were written anew."""
+    return hashlib.sha1(repr(files).encode(), usedforsecurity=False).hexdigest()
