@@ -287,8 +287,8 @@ def test_only_a_sample_of_footers_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     for index in range(50):
         pl.DataFrame({"a": [index]}).write_parquet(tmp_path / f"{index:02}.parquet")
     read: list[str] = []
-    original = io_footers._footer
-    monkeypatch.setattr(io_footers, "_footer", lambda file: read.append(file.path) or original(file))
+    original = io_footers.footer
+    monkeypatch.setattr(io_footers, "footer", lambda file: read.append(file.path) or original(file))
     scan = scan_of(dp.scan_parquet(tmp_path))
     assert 1 <= len(read) <= 10
     assert not scan.size.exact

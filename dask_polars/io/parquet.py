@@ -65,7 +65,7 @@ def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wante
     sizes = [estimate.of_file(item) for item in remaining]
     return FileSet(
         format="parquet",
-        parts=tuple(grouped(pieces, wanted.target)),
+        parts=tuple(grouped(pieces, wanted.target if wanted.limit is None else 0)),
         nfiles=len(remaining),
         rows=sum(rows for rows, _ in sizes),
         bytes=sum(size for _, size in sizes),
