@@ -15,6 +15,8 @@ from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 _ON_OURS = ("describe", "pipe")
 # Methods that have an engine, but run nothing.
 _NOT_RUNNING = ("explain", "show_graph")
+# Methods with the ``storage_options`` of an object store, which users of fsspec write otherwise.
+_TO_FILES = ("sink_csv", "sink_ipc", "sink_ndjson", "sink_parquet")
 
 
 def delegate(polars_class: type) -> Callable[[type], type]:
@@ -92,6 +94,10 @@ def _method(name: str, member: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if name in _ON_OURS:
             return member(self, *args, **kwargs)
+        if name in _TO_FILES:
+            from dask_polars.io.options import translated
+
+            kwargs = translated(args, kwargs)
         if runs and kwargs.get("engine", "auto") == "auto":
             from dask_polars.engine import DaskEngine
 

@@ -22,7 +22,20 @@ from dask_polars.dsl.nodes import Node
 _KEY = secrets.token_bytes(32)
 
 # What may be in a hash that others can try to find the origin of.
-_PUBLIC = {"Endpoint", "S3Endpoint", "Region", "DefaultRegion", "Bucket", "SkipSignature", "VirtualHostedStyleRequest"}
+_PUBLIC = {
+    "AllowHttp",
+    "Bucket",
+    "ConnectTimeout",
+    "DefaultRegion",
+    "Endpoint",
+    "Region",
+    "S3Endpoint",
+    "SkipSignature",
+    "Timeout",
+    "VirtualHostedStyleRequest",
+}
+# What a request may take, its body included. Polars by itself waits forever for a store that does not answer.
+TIMEOUT = "300 seconds"
 _FIELD = "cloud_options"
 
 
@@ -58,16 +71,15 @@ class CloudOptions:
         return next(iter(self.value["config"] or {}), "")
 
     @property
-    def config(self) -> list[tuple[Any, str]]:
+    def config(self) -> list[tuple[str, Any]]:
         """Names and values of options, by the names that plans have for them."""
         found = (self.value["config"] or {}).get(self.cloud, [])
-        return [(name, value) for name, value in found] if isinstance(found, list) else list(found.items())
+        return [(_name(name), value) for name, value in found] if isinstance(found, list) else list(found.items())
 
     @property
     def has_secrets(self) -> bool:
         """Whether there is what others must not know, or could be."""
-        named = any(not (isinstance(name, str) and name in _PUBLIC) for name, _ in self.config)
-        return named or not self._finds_credentials_itself
+        return any(name not in _PUBLIC for name, _ in self.config) or not self._finds_credentials_itself
 
     @property
     def _finds_credentials_itself(self) -> bool:
@@ -95,6 +107,18 @@ class CloudOptions:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickle, (self.value, self.token))
+
+
+def _name(name: Any) -> str:
+    """Give the name of an option; those of the HTTP client stand in a map of their own."""
+    return name if isinstance(name, str) else next(iter(name.values()))
+
+
+def _with_timeout(options: CloudOptions) -> CloudOptions:
+    if options.cloud not in ("Aws", "Gcp", "Azure") or "Timeout" in dict(options.config):
+        return options
+    said = [*options.value["config"][options.cloud], [{"Client": "Timeout"}, TIMEOUT]]
+    return CloudOptions({**options.value, "config": {options.cloud: said}})
 
 
 def _unpickle(value: Mapping[str, Any], token: str) -> CloudOptions:
@@ -137,11 +161,11 @@ class Template(bytes):
 
 
 def hide(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the options of object stores in the fields of a node into :class:`CloudOptions`."""
+    """Put the options of object stores in the fields of a node into :class:`CloudOptions`, with a timeout where none is."""
     out = {}
     for name, value in fields.items():
         if name == _FIELD and isinstance(value, dict):
-            out[name] = CloudOptions(value) if _says_anything(value) else value
+            out[name] = _with_timeout(CloudOptions(value)) if _says_anything(value) else value
         elif name in _HOLDERS and isinstance(value, dict):
             out[name] = hide(value)
         else:

@@ -10,12 +10,13 @@ from dask.utils import parse_bytes
 
 from dask_polars.collection import LazyFrame
 from dask_polars.dsl.leaves import source_lazyframe
+from dask_polars.io.options import translated
 from dask_polars.io.sources import FrameSource, Repartition
 
 
 @functools.wraps(pl.scan_parquet)
 def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_parquet(*args, **kwargs))
+    return LazyFrame(pl.scan_parquet(*args, **translated(args, kwargs)))
 
 
 def from_polars(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,9 +23,11 @@ from dask_polars.dsl.cloud import CloudOptions
 from dask_polars.dsl.nodes import Node
 
 # fsspec has names of its own for some of the schemes of Polars.
-_SCHEMES = {"s3a": "s3", "gcp": "gs", "gcs": "gs", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
-_ATTEMPTS = 10
-_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+SCHEMES = {"s3a": "s3", "gcp": "gs", "gcs": "gs", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
+
+# botocore tries a request as often; s3fs does that again where a body broke off.
+_ATTEMPTS = 5
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,14 +92,14 @@ class Storage:
             If the package of fsspec for the scheme is not installed.
         """
         scheme = path.split("://", 1)[0]
-        kind = _SCHEMES.get(scheme, scheme)
+        kind = SCHEMES.get(scheme, scheme)
         found: tuple[Any, str] = fsspec.core.url_to_fs(
             path, use_listings_cache=False, **self._fsspec_options(kind, path)
         )
         return found
 
     def _fsspec_options(self, kind: str, path: str) -> dict[str, Any]:
-        said: dict[str, Any] = {_name(name): value for name, value in self.options.config} if self.options else {}
+        said: dict[str, Any] = dict(self.options.config) if self.options else {}
         if kind == "s3":
             return _for_s3fs(said, self.options, path)
         if kind == "gs":
@@ -109,14 +112,18 @@ class Storage:
         return f"Storage({self.options!r})"
 
 
-def _name(name: Any) -> str:
-    """Give the name of an option; those of the HTTP client stand in a map of their own."""
-    return name if isinstance(name, str) else next(iter(name.values()))
-
-
 def is_true(value: Any) -> bool:
     """Read a flag as object stores of Polars do."""
     return str(value).lower() in ("1", "true", "on", "yes", "y")
+
+
+def seconds_of(text: str | None, default: float) -> float:
+    """Read a duration as object stores of Polars write it, as ``"30s"``; the default where it is of another form."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|secs|second|seconds|m|min|minutes?)\s*", text or "")
+    if not found:
+        return default
+    unit = {"ms": 0.001, "m": 60.0, "min": 60.0, "minute": 60.0, "minutes": 60.0}.get(found[2], 1.0)
+    return float(found[1]) * unit
 
 
 # ---------------------------------------------------------------- credential providers
@@ -179,10 +186,11 @@ def _for_s3fs(said: Mapping[str, Any], options: CloudOptions | None, path: str) 
     client = _present(region_name=found.get("Region") or found.get("DefaultRegion"))
     if is_true(found.get("AllowInvalidCertificates", "")):
         client["verify"] = False
+    seconds = seconds_of(found.get("Timeout"), _READ_SECONDS)
     config: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        "connect_timeout": _CONNECT_SECONDS,
-        "read_timeout": _READ_SECONDS,
+        "connect_timeout": min(seconds, _CONNECT_SECONDS),
+        "read_timeout": min(seconds, _READ_SECONDS),
         "s3": {"addressing_style": "virtual" if virtual else "path"},
     }
     if found.get("ProxyUrl"):
@@ -267,4 +275,4 @@ class _AzureToken:
         """There is nothing to close."""
 
 
-__all__ = ["Storage", "is_true"]
+__all__ = ["SCHEMES", "Storage", "is_true"]
