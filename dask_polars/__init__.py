@@ -16,7 +16,15 @@ from dask_polars.engine import DaskEngine, DaskQueryResult  # noqa: E402
 from dask_polars.errors import FallbackError, FallbackWarning  # noqa: E402
 from dask_polars.group_by import LazyGroupBy  # noqa: E402
 from dask_polars.io.produced import from_delayed, from_map  # noqa: E402
-from dask_polars.io.scans import collect_all, from_polars, scan_parquet  # noqa: E402
+from dask_polars.io.scans import (  # noqa: E402
+    collect_all,
+    from_polars,
+    scan_csv,
+    scan_ipc,
+    scan_lines,
+    scan_ndjson,
+    scan_parquet,
+)
 from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
 
 __version__ = "0.1.0"
@@ -34,5 +42,9 @@ __all__ = [
     "from_delayed",
     "from_map",
     "from_polars",
+    "scan_csv",
+    "scan_ipc",
+    "scan_lines",
+    "scan_ndjson",
     "scan_parquet",
 ]

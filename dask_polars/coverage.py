@@ -26,7 +26,7 @@ import polars as pl
 from dask_polars.collection import LazyFrame
 from dask_polars.collection import concat_frames as concat
 from dask_polars.config import Options
-from dask_polars.io.scans import from_polars, scan_parquet
+from dask_polars.io.scans import from_polars, scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from dask_polars.plan import Fallback, Plan, plan_queries
 from dask_polars.plan.stages import (
     CallStage,
@@ -133,9 +133,9 @@ def _first(frame: pl.DataFrame) -> pl.DataFrame:
 CASES: tuple[Case, ...] = (
     # Sources
     Case("`scan_parquet`", lambda t: t.scan()),
-    Case("`pl.scan_csv`", lambda t: LazyFrame(pl.scan_csv(t.files / "one.csv"))),
-    Case("`pl.scan_ndjson`", lambda t: LazyFrame(pl.scan_ndjson(t.files / "one.ndjson"))),
-    Case("`pl.scan_ipc`", lambda t: LazyFrame(pl.scan_ipc(t.files / "one.arrow"))),
+    Case("`scan_csv`", lambda t: scan_csv(t.files / "one.csv")),
+    Case("`scan_ndjson`", lambda t: scan_ndjson(t.files / "one.ndjson")),
+    Case("`scan_ipc`", lambda t: scan_ipc(t.files / "one.arrow")),
     Case("`from_polars`", lambda t: t.a),
     Case("a frame in memory, as `df.lazy()`", lambda t: LazyFrame(t.a.to_polars().collect(engine="in-memory"))),
     # Row by row

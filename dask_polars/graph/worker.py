@@ -16,9 +16,9 @@ import msgpack
 import polars as pl
 
 from dask_polars.dsl.cloud import CloudOptions
-from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
+from dask_polars.io.ipc import as_the_first
 from dask_polars.io.parquet import rows_of_share
 from dask_polars.io.parts import ScanPart
 from dask_polars.io.storage import Storage
@@ -98,7 +98,7 @@ def scan_part(scan: bytes, part: ScanPart, cloud: CloudOptions | None = None) ->
     arguments = {**fields["unified_scan_args"], "glob": False}
     if cloud is not None:
         arguments["cloud_options"] = cloud
-    lazy = to_lazyframe(Node(found["kind"], {**fields, "unified_scan_args": arguments}))
+    lazy = as_the_first(Node("Scan", {**fields, "unified_scan_args": arguments}), found["reading"])
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")

@@ -11,14 +11,22 @@ import os
 from collections.abc import Callable, Sequence
 
 from dask_polars.dsl.nodes import Node
+from dask_polars.io.ipc import ipc_files
 from dask_polars.io.parquet import parquet_files
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.paths import File, expand, is_remote
 from dask_polars.io.storage import Storage
+from dask_polars.io.text import text_files
 
 Finder = Callable[[Node, Sequence[str], Sequence[File], Wanted], FileSet | None]
 
-FORMATS: dict[str, Finder] = {"Parquet": parquet_files}
+FORMATS: dict[str, Finder] = {
+    "Parquet": parquet_files,
+    "Ipc": ipc_files,
+    "Csv": text_files,
+    "NDJson": text_files,
+    "Lines": text_files,
+}
 
 
 def file_set(scan: Node, wanted: Wanted) -> FileSet | None:

@@ -7,7 +7,6 @@ is one, only where the sample shows that predicates leave out a good part of the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.dsl.nodes import Node
+from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
 from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, share_of, stamp_of
-from dask_polars.io.paths import File, is_directory
+from dask_polars.io.paths import File
 from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates
 from dask_polars.io.storage import Storage
 
@@ -307,45 +306,9 @@ def fields_for_parts(
 
     That is the schema, which is that of the first file, and the columns that are in the names of directories.
     """
-    arguments, options = dict(scan.fields["unified_scan_args"]), dict(scan.fields["scan_type"]["Parquet"]["options"])
-    hive = dict(arguments["hive_options"])
-    start = min(_hive_start(path) for path in given)
-    explicit = list(hive["schema"]["fields"]) if hive["schema"] else []
-    names = [name for name in _hive_names(files[0].path[start:]) if name in schema]
-    if hive["enabled"] is None:
-        hive["enabled"] = bool(names or explicit) and len(given) == 1 and is_directory(given[0])
-    if not hive["enabled"]:
-        names, explicit = [], []
-    elif names and not explicit:
-        hive["schema"] = _encoded_schema({name: schema[name] for name in names})
-    arguments.update(hive_options={**hive, "hive_start_idx": start}, glob=False, expand_paths=False)
+    arguments, from_paths = arguments_for_parts(scan, given, files, schema)
+    options = dict(scan.fields["scan_type"]["Parquet"]["options"])
     if options["schema"] is None:
-        added = {*names, *explicit, arguments["include_file_paths"]}
-        own = _own_schema(scan, files[0]) if added & set(schema) else schema
-        options["schema"] = _encoded_schema({name: own.get(name, schema[name]) for name in schema if name in own})
+        own = own_schema(scan, files[0]) if from_paths & set(schema) else schema
+        options["schema"] = encoded_schema({name: own.get(name, schema[name]) for name in schema if name in own})
     return {"unified_scan_args": arguments, "scan_type": {"Parquet": {"options": options}}}
-
-
-def _own_schema(scan: Node, file: File) -> Mapping[str, pl.DataType]:
-    """Give the columns that are in a file, without those that are made of its path."""
-    arguments = dict(scan.fields["unified_scan_args"])
-    hive = {**arguments["hive_options"], "enabled": False, "schema": None}
-    arguments.update(hive_options=hive, include_file_paths=None, glob=False)
-    one = scan.with_fields(sources={"Paths": [{"inner": file.path}]}, unified_scan_args=arguments)
-    return to_lazyframe(one).collect_schema()
-
-
-def _encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
-    """Write a schema as plans do."""
-    return decode(pl.LazyFrame(schema=schema)).fields["schema"]
-
-
-def _hive_start(path: str) -> int:
-    """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
-    return len(path) if is_directory(path) else 0
-
-
-def _hive_names(path: str) -> list[str]:
-    """Name the columns that stand in the directories of a path, as ``name=value``."""
-    parts = os.path.dirname(path).split("/")
-    return [part.split("=", 1)[0] for part in parts if "=" in part]

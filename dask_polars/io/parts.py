@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -98,6 +98,8 @@ class FileSet:
         A hash of what tells that a file was written anew.
     note
         What was left out, and why, for people.
+    reading
+        What else a worker has to know to read a part.
     """
 
     format: str
@@ -110,6 +112,7 @@ class FileSet:
     fields: Mapping[str, Any]
     stamp: str
     note: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

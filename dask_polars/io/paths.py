@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from dask_polars.io.storage import Storage
 
@@ -79,6 +79,15 @@ def is_remote(path: str) -> bool:
 def filesystem(path: str, storage: Storage = Storage()) -> tuple[Any, str]:  # noqa: B008 (it is frozen)
     """Give the file system of a remote path, and the path in it."""
     return storage.filesystem(path)
+
+
+def open_file(path: str, storage: Storage = Storage()) -> BinaryIO:  # noqa: B008 (it is frozen)
+    """Open a file for reading bytes, local or remote."""
+    if not is_remote(path):
+        return open(path.removeprefix("file://"), "rb")
+    fs, root = filesystem(path, storage)
+    opened: BinaryIO = fs.open(root, "rb")
+    return opened
 
 
 def expand(

@@ -19,6 +19,26 @@ def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_parquet(*args, **translated(args, kwargs)))
 
 
+@functools.wraps(pl.scan_csv)
+def scan_csv(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_csv(*args, **kwargs))
+
+
+@functools.wraps(pl.scan_ndjson)
+def scan_ndjson(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_ndjson(*args, **kwargs))
+
+
+@functools.wraps(pl.scan_ipc)
+def scan_ipc(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_ipc(*args, **kwargs))
+
+
+@functools.wraps(pl.scan_lines)
+def scan_lines(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_lines(*args, **kwargs))
+
+
 def from_polars(
     frame: pl.DataFrame | pl.LazyFrame | LazyFrame,
     *,

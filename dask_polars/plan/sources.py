@@ -67,7 +67,7 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         npartitions=len(files.parts),
         size=Size(files.rows, files.bytes, files.exact),
         distinct=files.distinct,
-        scan=msgpack.packb({"kind": "Scan", "fields": dict(scan.fields)}, default=_unpackable),
+        scan=msgpack.packb({"fields": dict(scan.fields), "reading": files.reading}, default=_unpackable),
         parts=files.parts,
         nfiles=files.nfiles,
         stamp=files.stamp,
