@@ -106,7 +106,7 @@ class DaskEngine(Engine):
         return choose_target(self.client)
 
     def _plan(self, lf: pl.LazyFrame) -> Plan:
-        plan = plan_queries([lf], self._options())
+        plan = plan_queries([lf], self._options(), self.client)
         plan.announce()
         return plan
 

@@ -85,7 +85,7 @@ def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Option
     if target.get is None:
         return pl.collect_all(queries, engine=local_engine())
     try:
-        plan = plan_queries(queries, options)
+        plan = plan_queries(queries, options, target.client)
     except PlanSendError as error:
         Plan((), options, (Fallback("the query", str(error)),)).announce()
         return pl.collect_all(queries, engine=local_engine())

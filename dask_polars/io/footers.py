@@ -98,7 +98,9 @@ def in_threads(function: Callable[[File], Any], files: Sequence[File]) -> list[A
     if len(files) <= 2:
         return [function(file) for file in files]
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(function, files))
+        parts = [files[start :: 4 * _READERS] for start in range(min(4 * _READERS, len(files)))]
+        found = list(pool.map(lambda part: [function(file) for file in part], parts))
+    return [found[index % len(parts)][index // len(parts)] for index in range(len(files))]
 
 
 @lru_cache(maxsize=1_000)

@@ -8,7 +8,7 @@ is one, only where the sample shows that predicates leave out a good part of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -59,6 +59,7 @@ def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wante
     if not remaining:
         return _nothing(fields, files)
     estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted)
+    wanted = replace(wanted, target=wanted.target_for(sum(estimate.of_file(item)[1] for item in remaining)))
     remaining = _with_large(remaining, estimate, wanted, tests)
     pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted)]
     sizes = [estimate.of_file(item) for item in remaining]
@@ -174,10 +175,10 @@ def _is_worth_it(found: Sequence[Footer | None], tests: Predicates | None) -> bo
 
 
 def _all_footers(files: Sequence[File], wanted: Wanted) -> list[Footer | None]:
-    if wanted.on_cluster is None or len(files) <= 2 * _CHUNK:
+    if wanted.cluster is None or len(files) <= 2 * _CHUNK:
         return footers(files)
     chunks = [tuple(files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
-    return [item for chunk in wanted.on_cluster(_read_footers, chunks) for item in chunk]
+    return [item for chunk in wanted.cluster.call("read-footers", _read_footers, chunks) for item in chunk]
 
 
 def _read_footers(files: Sequence[File]) -> list[Footer | None]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from dask_polars.cluster import Cluster
 from dask_polars.dsl.expressions import Expression
 from dask_polars.io.paths import File
 
 SchemaDict = Mapping[str, pl.DataType]
+
+_LEAST = 4 * 2**20  # bytes for which a task of its own pays
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Wanted:
         What a partition is to take in memory, in bytes.
     limit
         How many rows a partition may have; None for any number.
-    on_cluster
-        Calls a function with each of some arguments, on the workers of a cluster; None where there is none.
+    cluster
+        The cluster that will read it; None where there is none.
     """
 
     schema: SchemaDict
@@ -63,12 +66,30 @@ class Wanted:
     filters: tuple[Expression, ...]
     target: float
     limit: int | None
-    on_cluster: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] | None = None
+    cluster: Cluster | None = None
 
     @property
     def needed(self) -> dict[str, pl.DataType]:
         """The columns that are needed, and their types."""
         return {name: self.schema[name] for name in self.columns}
+
+    def target_for(self, size: float) -> float:
+        """
+        Say what a partition is to take in memory.
+
+        Parameters
+        ----------
+        size
+            What all partitions take together, in bytes.
+
+        Returns
+        -------
+        float
+            Less than the options say where otherwise threads of the cluster would have nothing to do.
+        """
+        if self.cluster is None:
+            return self.target
+        return min(self.target, max(size / self.cluster.threads, _LEAST))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from dask_polars.cluster import Cluster
 from dask_polars.config import Options
 from dask_polars.dsl.codec import decode, encode, to_lazyframe
 from dask_polars.dsl.expressions import column
@@ -63,12 +64,12 @@ class Planner:
     ----------
     options
         What to plan with.
-    on_cluster
-        Calls a function with each of some arguments, on the workers of a cluster; None where there is none.
+    cluster
+        The cluster that it will run on; None where there is none.
     """
 
     options: Options
-    on_cluster: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]] | None = None
+    cluster: Cluster | None = None
     fallbacks: list[Fallback] = field(default_factory=list)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
@@ -150,7 +151,7 @@ class Planner:
                 filters=demand.filters,
                 target=options.partition_size,
                 limit=options.max_rows_per_partition,
-                on_cluster=self.on_cluster,
+                cluster=self.cluster,
             )
             self._files[key] = file_set(region.core, wanted)
         return self._files[key]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
+from dask_polars.cluster import current_cluster
 from dask_polars.config import Options
 from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import decode_with_sources
@@ -54,7 +56,7 @@ class Plan:
             warnings.warn(text, FallbackWarning, stacklevel=level_of_user())
 
 
-def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:
+def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any = None) -> Plan:
     """
     Plan queries for a cluster.
 
@@ -64,6 +66,8 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:
         Lazy frames of Polars.
     options
         What to plan with.
+    client
+        The client of the cluster that they will run on; otherwise the current one, if there is one.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options) -> Plan:
     polars.exceptions.PolarsError
         Where Polars finds a query to be wrong.
     """
-    planner = Planner(options)
+    planner = Planner(options, current_cluster(client))
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
     return Plan(roots, options, tuple(planner.fallbacks))

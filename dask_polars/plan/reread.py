@@ -28,6 +28,13 @@ def is_cheap(stage: Stage) -> bool:
     return isinstance(stage, (ScanStage, FrameStage)) or (isinstance(stage, ProduceStage) and stage.again)
 
 
+def _cut_of(stage: Stage) -> Any:
+    """Say how what a stage reads is cut into partitions."""
+    if isinstance(stage, MapStage):
+        return _cut_of(stage.sources[0].stage)
+    return stage.parts if isinstance(stage, ScanStage) else stage.token
+
+
 @dataclass(frozen=True)
 class StageSource:
     """A stage as a leaf of a plan: what is planned on top of it reads this very stage."""
@@ -106,6 +113,6 @@ def per_partition(
     if is_cheap(rows):
         (needed,) = planner.push_down(build, [node])
         again = planner.lower(needed)
-        if again.npartitions == rows.npartitions:
+        if _cut_of(again) == _cut_of(rows):
             rows = again
     return planner.fragment(operation, build, [Input(rows)], [schema], **facts)

@@ -1,0 +1,59 @@
+"""The cluster that a query will run on, as far as it is asked while planning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from dask.base import get_scheduler
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """
+    The cluster that a query will run on.
+
+    Parameters
+    ----------
+    client
+        A client of it.
+    """
+
+    client: Any
+
+    @property
+    def threads(self) -> int:
+        """The number of threads of all workers; 1 while there are none."""
+        return max(1, sum(self.client.nthreads().values()))
+
+    def call(self, name: str, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """
+        Call a function with each of some arguments, on the workers.
+
+        Parameters
+        ----------
+        name
+            What the tasks are called.
+        function
+            The function.
+        items
+            The arguments.
+
+        Returns
+        -------
+        list
+            The results, in order.
+        """
+        futures = self.client.map(function, items, key=[f"{name}-{uuid4().hex}" for _ in items], pure=False)
+        found: list[Any] = self.client.gather(futures)
+        return found
+
+
+def current_cluster(client: Any = None) -> Cluster | None:
+    """Give the cluster of a client, or of the current one; None where there is none that can be asked now."""
+    if client is None:
+        client = getattr(get_scheduler(), "__self__", None)
+    usable = hasattr(client, "nthreads") and not getattr(client, "asynchronous", True)
+    return Cluster(client) if usable else None
