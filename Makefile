@@ -2,23 +2,37 @@
 # make test    run the tests
 # make lint    check style and types
 # make venv    make the environment that the others use, in $(VENV)
-# make clean   delete what the others made
+# make bench   run the benchmarks (benchmarks/README.md): results in $(DATA)/bench
+# make clean   delete what the others made, but not data and results of benchmarks
 #
 # PYTHON=python3.12  the Python to make the environment with: 3.11 or newer
 # VENV=.venv         where the environment is
 # DATA=data          where the example keeps its data
 # WORKERS=2          processes that run tests
+#
+# for make bench:
+# SCALE=1            scale of TPC-H; or several, as 1,10
+# QUERIES=all        which: 1,3,5-8 of TPC-H, g1 to g10 and j1 to j5 of h2o, names of micro-benchmarks, tpch, h2o, micro
+# ENGINES=           which: dask_polars, DaskEngine, polars, dask.dataframe, duckdb; all without it
+# REPEAT=3           runs of each query on each engine
+# MEMORY=auto        memory of each worker process, as 4GB
+# BENCH_ARGS=        further arguments of python -m benchmarks
 
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= data
 WORKERS ?= 2
+SCALE ?= 1
+QUERIES ?= all
+ENGINES ?=
+REPEAT ?= 3
+MEMORY ?= auto
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint venv clean
+.PHONY: help demo test lint venv bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -56,6 +70,18 @@ demo: $(STAMP)
 # Tests that need a cluster form one group, so that only one process starts one.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+$(VENV)/.bench: $(STAMP)
+	if "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
+	    "$(BIN)/python" -m pip install --quiet --editable '.[dev,bench]'; \
+	else \
+	    $(PYTHON) -m pip --python "$(BIN)/python" install --quiet --editable '.[dev,bench]'; \
+	fi
+	touch "$@"
+
+bench: $(VENV)/.bench
+	PYTHONPATH=. $(BIN)/python -m benchmarks --data $(DATA) --out $(DATA)/bench --scale "$(SCALE)" --queries "$(QUERIES)" \
+	    --repeat $(REPEAT) --memory $(MEMORY) $(if $(ENGINES),--engines "$(ENGINES)") $(BENCH_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
