@@ -54,6 +54,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 _SHUFFLES = {"hash": "hash shuffle", "range": "range shuffle", "order": "shuffle back into row order"}
+_SHUFFLES["context"] = "rows that other partitions need, sent there"
 # What stages of these operations do, in words. The rest only prepares an exchange or finishes after one.
 _STEPS = {
     "sort-sample": "sample of the keys",
@@ -193,11 +194,16 @@ CASES: tuple[Case, ...] = (
         "`group_by` of two frames, then `join` on the same keys",
         lambda t: t.a.group_by("k").agg(c("v").median()).join(t.a.group_by("k").agg(c("t").median()), on="k"),
     ),
+    Case("`group_by_dynamic`", lambda t: t.a.group_by_dynamic("t", every="1h").agg(c("v").sum())),
     Case(
-        "`group_by_dynamic`",
-        lambda t: t.a.sort("t").group_by_dynamic("t", every="1h").agg(c("v").sum()),
+        "`group_by_dynamic` with windows that overlap",
+        lambda t: t.a.group_by_dynamic("t", every="1h", period="2h").agg(c("v").sum()),
     ),
-    Case("`rolling`", lambda t: t.a.sort("t").rolling("t", period="1h").agg(c("v").sum())),
+    Case("`rolling`", lambda t: t.a.rolling("t", period="1h").agg(c("v").sum())),
+    Case(
+        "`group_by_dynamic`, `rolling` with `group_by`",
+        lambda t: t.a.rolling("t", period="1h", group_by="k").agg(c("v").sum()),
+    ),
     # Joins
     Case("`join` inner", lambda t: t.a.join(t.b, on="k")),
     Case("`join` left, semi, anti", lambda t: t.a.join(t.b, on="k", how="left")),

@@ -25,6 +25,7 @@ from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import Placement, Size, Stage
+from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
 
 
 @lowers("GroupBy")
@@ -34,11 +35,9 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
     if core is None:
         return gather_and_run(planner, region, "group_by", "its selectors are not understood")
     region = Region(region.chain, core)
-    options = core.fields["options"]
-    for name, operation in (("dynamic", "group_by_dynamic"), ("rolling", "rolling")):
-        if options[name] is not None:
-            return gather_and_run(planner, region, operation, "windows may reach over partitions")
-    if options["slice"] is not None:
+    if window_kind(core) is not None:
+        return lower_windows(planner, region)
+    if core.fields["options"]["slice"] is not None:
         return gather_and_run(planner, region, "group_by", "a slice of the groups")
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
         return gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
@@ -62,6 +61,8 @@ def _expanded(planner: Planner, core: Node) -> Node | None:
     try:
         keys = expand(core.fields["keys"], schema)
         names = [output_name(key) for key in keys]
+        if window_kind(core) is not None:
+            names.append(windows_of(core)["index_column"])
         aggs = expand(core.fields["aggs"], schema, names)
     except ValueError:
         return None

@@ -72,14 +72,22 @@ def _options_for(options: Mapping[str, Any], widths: Sequence[int]) -> dict[str,
 
 def encode_keys(keys: Sequence[Expression], options: Mapping[str, Any], schema: SchemaDict) -> Expression:
     """Build the expression that encodes the keys of a row as bytes that compare as the rows sort."""
-    dtypes = expression_dtypes(keys, schema)
+    flags = {"descending": options["descending"], "nulls_last": options["nulls_last"], "broadcast_nulls": None}
+    return _encode(keys, {"Ordered": flags}, schema)
+
+
+def encode_groups(keys: Sequence[Expression], schema: SchemaDict) -> Expression:
+    """Build the expression that encodes the keys of a row as Polars orders groups by, where it says no other order."""
+    return _encode(keys, "Unordered", schema)
+
+
+def _encode(keys: Sequence[Expression], variant: Any, schema: SchemaDict) -> Expression:
     inputs = []
-    for key, dtype in zip(keys, dtypes, strict=True):
+    for key, dtype in zip(keys, expression_dtypes(keys, schema), strict=True):
         # The number behind a category is one process's own; categories sort by their names.
         named = without_categories(dtype)
         inputs.append(key if named == dtype else decode_expr(to_expr(key).cast(named)))
-    flags = {"descending": options["descending"], "nulls_last": options["nulls_last"], "broadcast_nulls": None}
-    tree = {"Function": {"input": inputs, "function": {"RowEncode": {"Ordered": flags}}}}
+    tree = {"Function": {"input": inputs, "function": {"RowEncode": variant}}}
     return alias(decode_expr(to_expr(tree).cast(pl.Binary)), SORT_KEY)
 
 
@@ -92,13 +100,51 @@ def _by_range(
     encoded: Expression,
     outputs: int,
 ) -> Stage:
+    shuffled = range_shuffle(planner, "sort", source, rows, encoded, [output_name(key) for key in keys], outputs)
     schema = planner.schema(region.core.input)
+    return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)
+
+
+def range_shuffle(
+    planner: Planner,
+    operation: str,
+    source: Node,
+    rows: Stage,
+    encoded: Expression,
+    labels: Sequence[str],
+    outputs: int,
+) -> Stage:
+    """
+    Bring rows into ranges of their encoded keys; rows of an outcome are in the order of the input.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        What the names of the tasks start with.
+    source
+        The rows, as a plan.
+    rows
+        The stage of this plan.
+    encoded
+        Gives the key of a row as bytes, in the column ``SORT_KEY``.
+    labels
+        The keys, for people.
+    outputs
+        The number of ranges.
+
+    Returns
+    -------
+    Stage
+        With the columns of the rows.
+    """
     only_keys = per_partition(
-        planner, "sort-keys", lambda leaves: select_node(None, [encoded], leaves[0]), source, rows
+        planner, f"{operation}-keys", lambda leaves: select_node(None, [encoded], leaves[0]), source, rows
     )
     sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
     samples = CallStage(
-        operation="sort-sample",
+        operation=f"{operation}-sample",
         schema=sampled_schema,
         npartitions=rows.npartitions,
         size=Size.guess(1000 * rows.npartitions, sampled_schema),
@@ -107,7 +153,7 @@ def _by_range(
         arguments=(max(20, math.ceil(200 * outputs / rows.npartitions)),),
     )
     boundaries = CallStage(
-        operation="sort-ranges",
+        operation=f"{operation}-ranges",
         schema={SORT_KEY: pl.Binary()},
         npartitions=1,
         size=Size.guess(outputs, {SORT_KEY: pl.Binary()}),
@@ -116,25 +162,24 @@ def _by_range(
         arguments=(outputs,),
     )
     with_key = planner.fragment(
-        "sort-partition", lambda leaves: with_columns_node([encoded], leaves[0]), [rows], [rows.schema]
+        f"{operation}-partition", lambda leaves: with_columns_node([encoded], leaves[0]), [rows], [rows.schema]
     )
     sent = CallStage(
-        operation="sort-partition",
+        operation=f"{operation}-partition",
         schema={**rows.schema, PARTITION_COLUMN: pl.UInt32()},
         npartitions=rows.npartitions,
         size=rows.size,
         function=range_partition,
         sources=(Input(with_key), Input(boundaries, Mode.BROADCAST)),
     )
-    shuffled = ShuffleStage(
-        operation="sort-shuffle",
+    return ShuffleStage(
+        operation=f"{operation}-shuffle",
         schema=rows.schema,
         npartitions=outputs,
         size=rows.size,
         distinct=rows.distinct,
         source=sent,
-        keys=tuple(output_name(key) for key in keys),
+        keys=tuple(labels),
         kind="range",
         method=planner.options.shuffle_method,
     )
-    return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)

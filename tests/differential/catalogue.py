@@ -10,6 +10,7 @@ from tests.differential import (
     catalogue_mixed,
     catalogue_order,
     catalogue_rowwise,
+    catalogue_series,
     catalogue_sort,
     catalogue_union,
 )
@@ -24,6 +25,7 @@ CASES: dict[str, Case] = {
         "aggregate": catalogue_aggregate.CASES,
         "groupby": catalogue_groupby.CASES,
         "join": catalogue_join.CASES,
+        "series": catalogue_series.CASES,
         "sort": catalogue_sort.CASES,
         "distinct": catalogue_distinct.CASES,
         "union": catalogue_union.CASES,
@@ -36,7 +38,7 @@ COUNT = sum(
     len(module.CASES)
     for module in (
         catalogue_aggregate, catalogue_distinct, catalogue_groupby, catalogue_join, catalogue_mixed,
-        catalogue_order, catalogue_rowwise, catalogue_sort, catalogue_union,
+        catalogue_order, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_union,
     )
 )  # fmt: skip
 DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}
