@@ -211,7 +211,8 @@ CASES: tuple[Case, ...] = (
     Case("`join` full", lambda t: t.a.join(t.b, on="k", how="full")),
     Case("`join` with `maintain_order`", lambda t: t.a.join(t.b, on="k", how="left", maintain_order="left")),
     Case("`join` cross", lambda t: t.a.select("k").join(t.b.select("w"), how="cross")),
-    Case("`join_asof`", lambda t: t.a.sort("t").join_asof(t.b.sort("t"), on="t")),
+    Case("`join_asof`", lambda t: t.a.join_asof(t.b, on="t")),
+    Case("`join_asof` with `by`", lambda t: t.a.join_asof(t.b, on="t", by="k")),
     Case("`join_where`", lambda t: t.a.join_where(t.b, c("v") < c("w"))),
     # Order
     Case("`sort`", lambda t: t.a.sort("v", "k", descending=[True, False])),
@@ -304,7 +305,7 @@ def _step_of(stage: Stage) -> Iterator[str]:
         if item.scalars is not None:
             yield "broadcast of one row"
         if item.mode is Mode.BROADCAST and stage.npartitions > 1:
-            yield "broadcast of the smaller side" if stage.operation == "join-broadcast" else "broadcast"
+            yield "broadcast of the smaller side" if stage.operation in ("join-broadcast", "join-asof") else "broadcast"
     if isinstance(stage, MapStage) and stage.fallback:
         yield "**one partition**"
     elif stage.operation.endswith("-partial"):

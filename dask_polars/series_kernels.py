@@ -8,6 +8,7 @@ rows of other partitions its windows need. Such rows are sent there as its *cont
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,9 @@ OWN = "__dp_own"  # whether a row is one of the partition itself
 LOWER, UPPER, LABEL = "__dp_lower", "__dp_upper", "__dp_label"  # the window that a row is in
 INDEX, ROW = "__dp_index", "__dp_row"
 
-BOUNDS = {"rows": pl.UInt64(), "nulls": pl.UInt64(), "sorted": pl.Boolean()}
+KEY = "__dp_key"  # what an as-of join compares, in the type that both sides have in common
+
+BOUNDS = {"rows": pl.UInt64(), "nulls": pl.UInt64(), "nulls_at": pl.String(), "sorted": pl.Boolean()}
 REACH = {"first": pl.Int64(), "last": pl.Int64(), "low": pl.Int64(), "high": pl.Int64(), "previous": pl.UInt32()}
 
 # Days that a step by calendar may be off, where it is computed in UTC in place of local time.
@@ -37,13 +40,18 @@ def index_bounds(index: pl.DataFrame) -> pl.DataFrame:
     """Say of the index of a partition how many rows it has, whether they are sorted, and where they start and end."""
     values = index.to_series()
     some = values.drop_nulls()
-    counts = pl.DataFrame(
-        {"rows": [values.len()], "nulls": [values.null_count()], "sorted": [some.is_sorted()]}, schema=BOUNDS
-    )
+    facts = [values.len(), values.null_count(), _where_nulls_are(values), some.is_sorted()]
+    counts = pl.DataFrame([facts], schema=BOUNDS, orient="row")
     ends = [some.first(), some.last()]
     return counts.with_columns(
         pl.Series(name, [value], dtype=values.dtype) for name, value in zip(("first", "last"), ends, strict=True)
     )
+
+
+def _where_nulls_are(values: pl.Series) -> str:
+    """Write down the runs of nulls (N) and of values (V) in an index: ``"NV"`` for nulls first."""
+    runs = values.is_null().rle().struct.field("value")
+    return "".join("N" if null else "V" for null in runs.head(4))
 
 
 def check_sorted(bounds: pl.DataFrame, operation: str) -> None:
@@ -58,9 +66,11 @@ def check_sorted(bounds: pl.DataFrame, operation: str) -> None:
     values = bounds.filter(pl.col("first").is_not_null())
     steps_back = values.select((pl.col("first") < pl.col("last").shift(1)).any()).item()
     if steps_back or not bounds["sorted"].all():
-        raise pl.exceptions.InvalidOperationError(
-            f"argument in operation '{operation}' is not sorted, please sort the 'expr/series/column' first"
-        )
+        raise pl.exceptions.InvalidOperationError(_not_sorted(operation))
+
+
+def _not_sorted(operation: str) -> str:
+    return f"argument in operation '{operation}' is not sorted, please sort the 'expr/series/column' first"
 
 
 def check_index(bounds: pl.DataFrame, operation: str) -> None:
@@ -264,3 +274,70 @@ def assign_windows(rows: pl.DataFrame, bounds: pl.DataFrame, name: str, template
     windows = bind(template, [pl.LazyFrame({INDEX: values, ROW: places})]).collect(engine="in-memory")
     spread = windows.explode(ROW).filter(pl.col(ROW) >= 0)
     return rows[spread[ROW].cast(pl.UInt32)].with_columns(spread.select(LOWER, UPPER, LABEL))
+
+
+# ---------------------------------------------------------------- as-of joins
+
+
+def check_asof(left: pl.DataFrame, right: pl.DataFrame) -> None:
+    """
+    Check that the keys of both sides are sorted; left ones may have nulls first or last, right nulls match nothing.
+
+    Raises
+    ------
+    polars.exceptions.InvalidOperationError
+        Where they are not: the error of Polars.
+    """
+    runs = "".join(run for run, _ in itertools.groupby("".join(left["nulls_at"])))
+    if runs not in ("", "N", "V", "NV", "VN"):
+        raise pl.exceptions.InvalidOperationError(_not_sorted("asof_join"))
+    check_sorted(left, "asof_join")
+    check_sorted(right, "asof_join")
+
+
+def asof_reach(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+    """Put the bounds of the partitions of both sides below each other, once they are checked."""
+    check_asof(left, right)
+    sides = [
+        bounds.with_row_index("number").select("number", "first", "last", pl.lit(side).alias("side"))
+        for bounds, side in ((left, "left"), (right, "right"))
+    ]
+    return pl.concat(sides).filter(pl.col("first").is_not_null())
+
+
+def checked_right(right: pl.DataFrame, left_bounds: pl.DataFrame, right_bounds: pl.DataFrame) -> pl.DataFrame:
+    """Check the keys of both sides, and give the rows of the right one."""
+    check_asof(left_bounds, right_bounds)
+    return right
+
+
+def send_to_asof(rows: pl.DataFrame, reach: pl.DataFrame, index: int, strategy: str) -> pl.DataFrame:
+    """
+    Give the rows of a right partition that rows of left partitions may match.
+
+    These are the rows within the bounds of the left partition, the last one before it, and the first ones after it, as
+    the strategy asks for. More would do no harm.
+    """
+    rows = rows.filter(pl.col(KEY).is_not_null())
+    keys = rows[KEY]
+    to = reach.filter(pl.col("side") == "left")
+    others = reach.filter(pl.col("side") == "right")
+    start, stop = keys.search_sorted(to["first"], "left"), keys.search_sorted(to["last"], "right")
+    if strategy in ("Backward", "Nearest"):
+        later = others.filter(pl.col("number") > index)["first"].head(1)
+        nearest = (later >= to["first"]) if later.len() else pl.repeat(True, to.height, eager=True)
+        start = start.zip_with(~(nearest & (start > 0)), start.cast(pl.Int64) - 1)
+    if strategy in ("Forward", "Nearest"):
+        stop = _with_next(keys, to["last"], stop, others.filter(pl.col("number") < index)["last"].tail(1))
+    columns = {"to": to["number"], "start": start, "stop": stop}
+    return _copies(rows.drop(KEY), index, pl.DataFrame(columns))
+
+
+def _with_next(keys: pl.Series, last: pl.Series, stop: pl.Series, earlier: pl.Series) -> pl.Series:
+    """Extend spans by the first key after them, and what is equal to it, unless an earlier partition has one."""
+    nearest = pl.repeat(True, last.len(), eager=True)
+    if earlier.len() and keys.len() and not (earlier == keys.head(1)).all():
+        nearest = earlier <= last
+    more = nearest & (stop < keys.len())
+    following = keys.gather(stop.clip(upper_bound=max(keys.len() - 1, 0))) if keys.len() else keys.clear()
+    return stop.zip_with(~more, keys.search_sorted(following, "right")) if keys.len() else stop

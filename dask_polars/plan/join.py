@@ -21,6 +21,7 @@ import polars as pl
 from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes
+from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner, lowers
@@ -73,6 +74,8 @@ class Sides:
 def lower_join(planner: Planner, region: Region) -> Stage:
     """Lower a join."""
     core = region.core
+    if "AsOf" in core.fields["options"]["args"]["how"]:
+        return lower_asof(planner, region)
     reason = _not_distributed(core)
     if reason is not None:
         return gather_and_run(planner, region, "join", reason)

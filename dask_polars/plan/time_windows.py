@@ -126,6 +126,8 @@ def _not_distributed(planner: Planner, core: Node, kind: str) -> str | None:
     steps = [windows[name] for name in ("every", "period", "offset") if name in windows]
     if any(step["parsed_int"] is not integer for step in steps if _is_some(step)):
         return "windows of another kind than the index"
+    if any(step["negative"] or not _is_some(step) for step in steps if step is not windows["offset"]):
+        return "windows of no length"
     if kind == "rolling" and not core.fields["keys"] and core.fields["predicates"]:
         return "a condition on the windows"
     return None

@@ -42,7 +42,7 @@ COUNT = sum(
     )
 )  # fmt: skip
 DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}
-JOINS = {name: case for name, case in CASES.items() if name.startswith(("join-", "mixed-"))}
+JOINS = {name: case for name, case in CASES.items() if name.startswith(("join-", "mixed-", "series-asof"))}
 
 
 def by_name(name: str) -> Case:

@@ -121,6 +121,65 @@ DYNAMIC = [
     case("dynamic_twice", lambda t: dynamic(every="30m")(t).group_by_dynamic("ts", every="2h").agg(c("rows").sum())),
 ]  # fmt: skip
 
+
+def quotes(t: Tables, every: int = 3, *keep: str) -> Any:
+    """The right side of an as-of join, with ties."""
+    right = t.ts.select("ts", "n", "sym", q=c("v") * 2, i=c("n") // 7)
+    rows = right.with_row_index("r").filter(c("r") % every > 0)
+    return rows.select(*keep, "q", "r") if keep else rows.drop("q")
+
+
+def trades(t: Tables) -> Any:
+    """The left side: some keys are those of the right one, and some lie between them."""
+    return t.ts.with_columns(n=c("n") + c("n") % 3 // 2, ts=c("ts") + pl.duration(minutes=c("n") % 3 // 2))
+
+
+def asof(every: int = 3, keep: tuple[str, ...] = ("n",), on: str = "n", **options: Any) -> Callable[[Tables], Any]:
+    return lambda t: trades(t).sort(on, maintain_order=True).join_asof(quotes(t, every, *keep), on=on, **options)
+
+
+def asof_nulls(last: bool, strategy: Any) -> Callable[[Tables], Any]:
+    """Null keys on both sides."""
+    return lambda t: with_nulls(t, nulls_last=last).join_asof(
+        with_nulls(t).select("n", w="v"), on="n", strategy=strategy
+    )
+
+
+STRATEGIES = ("backward", "forward", "nearest")
+ASOF = [
+    *(case(f"asof_{strategy}_{exact}", asof(strategy=strategy, allow_exact_matches=exact)) for strategy in STRATEGIES for exact in (True, False)),
+    *(case(f"asof_{strategy}_sparse", asof(9, strategy=strategy)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_few", lambda t, s=strategy: t.ts.join_asof(quotes(t, 3, "n").filter(c("n") == 90), on="n", strategy=s)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_tolerance", asof(5, strategy=strategy, tolerance=9)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_time", asof(5, ("ts",), "ts", strategy=strategy, tolerance="20m")) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_ties", lambda t, s=strategy: trades(t).sort("n").with_columns(i=c("n") // 7).join_asof(quotes(t), on="i", strategy=s)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_by", asof(5, ("n", "sym"), by="sym", strategy=strategy)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_by_tolerance", asof(2, ("ts", "sym"), "ts", by="sym", strategy=strategy, tolerance=timedelta(hours=1), coalesce=False)) for strategy in STRATEGIES),
+    case("asof_by_two", lambda t: t.ts.with_columns(p=c("n") % 2).join_asof(quotes(t).with_columns(p=c("n") % 2), on="n", by=["sym", "p"])),
+    case("asof_by_names", lambda t: t.ts.join_asof(quotes(t).rename({"sym": "s"}), on="n", by_left="sym", by_right="s", strategy="forward", allow_exact_matches=False)),
+    case("asof_by_nulls", lambda t: t.ts.join_asof(t.ts.select("n", "v", m=c("n") + 1), on="n", by="v")),
+    case("asof_no_coalesce", asof(coalesce=False)),
+    case("asof_suffix", lambda t: t.ts.join_asof(quotes(t), on="n", suffix="_q")),
+    case("asof_names", lambda t: t.ts.join_asof(quotes(t), left_on="n", right_on="i")),
+    case("asof_expressions", lambda t: t.ts.join_asof(quotes(t), left_on=c("n") + 5, right_on=c("i") * 7, strategy="nearest")),
+    case("asof_integer_types", lambda t: t.ts.with_columns(c("n").cast(pl.Int32)).join_asof(quotes(t), on="n")),
+    case("asof_floats", lambda t: t.ts.with_columns(n=c("n") / 2).join_asof(quotes(t).with_columns(n=c("n") / 3), on="n", strategy="nearest")),
+    case("asof_strings", lambda t: t.c.sort("g").join_asof(t.c.filter(c("code") > 12).sort("g").select("g", o="label"), on="g")),
+    case("asof_zone", lambda t: zoned(t).join_asof(zoned(t).filter(c("n") % 2 == 0).select("z", w="n"), on="z", tolerance="1d", allow_exact_matches=False)),
+    case("asof_date_weeks", lambda t: dated(t).join_asof(dated(t).filter(c("n") % 2 == 0).select("d", w="n"), on="d", tolerance="3w", strategy="forward", allow_exact_matches=False)),
+    *(case(f"asof_{strategy}_nulls_{'last' if last else 'first'}", asof_nulls(last, strategy)) for strategy in STRATEGIES for last in (True, False)),
+    case("asof_no_right", lambda t: t.ts.join_asof(quotes(t).filter(c("n") < 0), on="n")),
+    case("asof_no_left", lambda t: t.ts.filter(c("n") < 0).join_asof(quotes(t), on="n")),
+    case("asof_right_outside", lambda t: t.ts.filter(c("n") > 100).join_asof(quotes(t).filter(c("n") < 50), on="n", strategy="nearest")),
+    case("asof_unchecked", asof(check_sortedness=False)),
+    case("asof_then_filter", lambda t: asof()(t).filter(c("q") > 2).select("n", "r")),
+    case("asof_then_window", lambda t: asof()(t).rolling("n", period="60i").agg(c("q").sum())),
+    case("asof_after_sort", lambda t: t.ts.sort("sym").sort("ts", "sym").join_asof(t.ts.sort("n", "v").gather_every(2).select("ts", "n"), on="ts"), local=True),
+    case("asof_key_types", lambda t: t.ts.join_asof(quotes(t), left_on="n", right_on=c("n").cast(pl.Float64)), raises="small empty one allnull dup none_right", local=True),
+    case("asof_by_types", lambda t: t.ts.join_asof(quotes(t).with_columns(sym=c("n")), on="n", by="sym"), raises="small empty one allnull dup none_right", messages=False),
+    case("asof_unsorted", lambda t: t.ts.sort("n", descending=True).join_asof(quotes(t), on="n"), raises="small allnull dup none_right"),
+]  # fmt: skip
+
 ALL = "small empty one allnull dup none_right"
 SOME = "small allnull dup none_right"  # where there are several rows
 
@@ -135,7 +194,7 @@ def with_nulls(t: Tables, **options: Any) -> Any:
 
 
 ERRORS = [
-    case("rolling_no_period", rolling(period="0m"), raises=ALL),
+    case("rolling_no_period", rolling(period="0m"), raises=ALL, local=True),
     case("rolling_unsorted", lambda t: t.ts.sort("n", descending=True).rolling("ts", period="1h").agg(c("n")), raises=SOME),
     case("rolling_unsorted_groups", lambda t: not_sorted(t).rolling("ts", period="1h", group_by="sym").agg(c("n")), raises=SOME),
     case("rolling_nulls", lambda t: with_nulls(t).rolling("n", period="9i").agg(c("v")), raises=SOME),
@@ -149,4 +208,4 @@ ERRORS = [
     case("dynamic_uint64", lambda t: t.ts.group_by_dynamic(c("n").cast(pl.UInt64), every="3i").agg(c("v")), raises=ALL, local=True),
 ]  # fmt: skip
 
-CASES = [*ROLLING, *DYNAMIC, *ERRORS]
+CASES = [*ROLLING, *DYNAMIC, *ASOF, *ERRORS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dask
 import polars as pl
 import pytest
 
@@ -16,6 +17,8 @@ QUERIES: dict[str, Callable[[Any], Any]] = {
     "dynamic": lambda lf: lf.group_by_dynamic("i", every="2i").agg(c("v").sum()),
     "dynamic_whole": lambda lf: lf.group_by_dynamic("i", every="2i").agg(c("v").median()),
     "dynamic_overlap": lambda lf: lf.group_by_dynamic("i", every="2i", period="3i").agg(c("v")),
+    "asof_left": lambda lf: lf.join_asof(pl.LazyFrame({"i": [1, 2, 4]}), on="i"),
+    "asof_right": lambda lf: lf.sort("i").join_asof(lf, on="i", strategy="nearest"),
 }
 ORDERS = {
     "down": [6, 5, 4, 3, 2, 1],
@@ -25,11 +28,15 @@ ORDERS = {
 }
 
 
+@pytest.mark.parametrize("broadcast", ["64 MiB", 0])
 @pytest.mark.parametrize("npartitions", [1, 2, 6])
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_unsorted(query: str, order: str, npartitions: int) -> None:
+def test_unsorted(query: str, order: str, npartitions: int, broadcast: int | str) -> None:
     frame = pl.DataFrame({"i": ORDERS[order], "v": range(6)})
     lazy = QUERIES[query](dp.from_polars(frame, npartitions=npartitions))
-    with pytest.raises(pl.exceptions.InvalidOperationError, match="is not sorted"):
+    with (
+        dask.config.set({"dask-polars.broadcast-limit": broadcast}),
+        pytest.raises(pl.exceptions.InvalidOperationError, match="is not sorted"),
+    ):
         lazy.collect(scheduler="sync")
