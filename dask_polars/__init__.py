@@ -15,6 +15,7 @@ from dask_polars.collection import concat_frames as concat  # noqa: E402
 from dask_polars.engine import DaskEngine, DaskQueryResult  # noqa: E402
 from dask_polars.errors import FallbackError, FallbackWarning  # noqa: E402
 from dask_polars.group_by import LazyGroupBy  # noqa: E402
+from dask_polars.io.dataframes import from_dask_dataframe  # noqa: E402
 from dask_polars.io.produced import from_delayed, from_map  # noqa: E402
 from dask_polars.io.scans import (  # noqa: E402
     collect_all,
@@ -39,6 +40,7 @@ __all__ = [
     "ShuffleError",
     "collect_all",
     "concat",
+    "from_dask_dataframe",
     "from_delayed",
     "from_map",
     "from_polars",

@@ -19,8 +19,10 @@ from dask_polars.dsl.leaves import source_lazyframe
 from dask_polars.execution import choose_target, local_engine
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
+from dask_polars.graph.foreign import with_dependencies
 from dask_polars.graph.names import partition_keys
 from dask_polars.graph.worker import concat
+from dask_polars.interop import Interop
 from dask_polars.io.sources import DerivedSource, GraphSource, MapPartitions, PickPartitions, Repartition
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.stages import Size
@@ -29,7 +31,7 @@ Schema = Mapping[str, Any]
 
 
 @delegate(pl.LazyFrame)
-class LazyFrame(DaskMethodsMixin):
+class LazyFrame(Interop, DaskMethodsMixin):
     """
     A lazy frame of Polars whose partitions are computed by Dask.
 
@@ -479,7 +481,7 @@ def _rebuild(
 ) -> LazyFrame:
     if rename:
         keys = tuple((rename.get(name, name), index) for name, index in keys)
-    return LazyFrame(source_lazyframe(GraphSource(keys, {key: graph[key] for key in keys}, columns, size)))
+    return LazyFrame(source_lazyframe(GraphSource(keys, with_dependencies(graph, keys), columns, size)))
 
 
 def concat_frames(items: Iterable[LazyFrame | pl.LazyFrame | pl.DataFrame], **kwargs: Any) -> LazyFrame:

@@ -60,6 +60,10 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["count"].item() == 400
     orders = pl.read_parquet("data/orders/*.parquet")
     assert names["open_orders"].item() == orders.filter(pl.col("o_orderstatus") == "O")["o_totalprice"].sum()
+    above = orders.filter(pl.col("o_totalprice") > 1000)
+    assert names["highest"].max() == orders["o_totalprice"].max()
+    assert names["kept_rows"].item() == names["table"].num_rows == above.height
+    assert names["expensive"].item() == above.filter(pl.col("o_totalprice") > 2000).height
     assert names["read_by_tasks"].collect().equals(orders)
     assert names["running"].height == names["heights"]["len"].sum() == sum(names["rows"])
 

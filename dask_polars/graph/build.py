@@ -14,6 +14,7 @@ from typing import Any
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
 from dask_polars.graph import worker
+from dask_polars.graph.foreign import with_dependencies
 from dask_polars.graph.names import Names
 from dask_polars.plan.stages import (
     CallStage,
@@ -120,7 +121,8 @@ class Builder:
 
     def emit_produce(self, stage: ProduceStage, index: int, run: bool) -> Operand:
         item = stage.items[index]
-        self._take(stage.graph, [value.key for value in item if isinstance(value, TaskRef)])
+        taken = [value.key for value in item if isinstance(value, TaskRef) and value.key not in self.graph]
+        self.graph.update(with_dependencies(stage.graph, taken))
         function = self.shared(f"{stage.operation}-function", stage, stage.function)
         task = Task(None, worker.produce, stage.name, index, function, *item)
         return Task(None, worker.run, stage.name, index, task) if run else task
@@ -199,15 +201,6 @@ class Builder:
         key = f"object-store-{stage.cloud.token}"
         self.graph[key] = DataNode(key, stage.cloud)
         return (TaskRef(key),)
-
-    def _take(self, graph: Mapping[Key, Any], wanted: list[Key]) -> None:
-        """Take tasks of another graph, and what they depend on, into this one."""
-        stack = list(wanted)
-        while stack:
-            key = stack.pop()
-            if key in graph and key not in self.graph:
-                node = self.graph[key] = graph[key]
-                stack.extend(node.dependencies if isinstance(node, GraphNode) else ())
 
     def _shuffle(self, stage: ShuffleStage) -> list[Operand]:
         sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]

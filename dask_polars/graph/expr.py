@@ -30,6 +30,12 @@ class PlanExpr(Expr):
     _parameters = ["stage", "shuffle_method"]
     _defaults = {"shuffle_method": "auto"}
 
+    def __str__(self) -> str:
+        return f"PlanExpr({self.operand('stage').operation}, {self.npartitions} partitions)"
+
+    def _tree_repr_lines(self, indent: int = 0, recursive: bool = True) -> list[str]:
+        return [" " * indent + str(self)]  # as a part of the expressions of dask.dataframe
+
     @property
     def npartitions(self) -> int:
         return self.operand("stage").npartitions

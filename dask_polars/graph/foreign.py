@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from dask._task_spec import TaskRef, convert_legacy_graph
+from dask._task_spec import GraphNode, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
@@ -47,6 +47,31 @@ def delayed_graph(values: Sequence[Any]) -> tuple[Mapping[Key, Any], list[TaskRe
     return {**convert_legacy_graph(graph), **futures}, references
 
 
+def with_dependencies(graph: Mapping[Key, Any], wanted: Iterable[Key]) -> dict[Key, Any]:
+    """
+    Give some tasks of a graph, and those that they depend on.
+
+    Parameters
+    ----------
+    graph
+        The graph; keys that are not in it are taken to be known elsewhere.
+    wanted
+        Keys of tasks.
+
+    Returns
+    -------
+    dict
+    """
+    found: dict[Key, Any] = {}
+    stack = list(wanted)
+    while stack:
+        key = stack.pop()
+        if key in graph and key not in found:
+            node = found[key] = graph[key]
+            stack.extend(node.dependencies if isinstance(node, GraphNode) else ())
+    return found
+
+
 class ExpressionGraph(Mapping[Key, Any]):
     """
     The tasks of an expression of Dask, made when they are first asked for: on a cluster that is on the scheduler.
@@ -80,4 +105,4 @@ class ExpressionGraph(Mapping[Key, Any]):
         return (ExpressionGraph, (self.expr,))
 
 
-__all__ = ["ExpressionGraph", "delayed_graph"]
+__all__ = ["ExpressionGraph", "delayed_graph", "with_dependencies"]

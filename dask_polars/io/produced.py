@@ -9,18 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from dask.delayed import Delayed
 from dask.tokenize import tokenize
 from dask.utils import funcname
 from polars.io.plugins import register_io_source
 
 from dask_polars.collection import LazyFrame
-from dask_polars.dsl.codec import decode
 from dask_polars.dsl.leaves import source_lazyframe
-from dask_polars.errors import PlanDecodeError
 from dask_polars.graph.foreign import delayed_graph
 from dask_polars.io.sources import computed_when_read
 from dask_polars.plan.planner import Planner
+from dask_polars.plan.reread import leaf_kind
 from dask_polars.plan.sources import source_stage
 from dask_polars.plan.stages import ProduceStage, SchemaDict, Size, Stage
 
@@ -134,11 +134,11 @@ def as_polars(value: Any, what: str) -> pl.DataFrame | pl.LazyFrame:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
         return pl.from_pandas(value)
-    one_column = isinstance(value, pl.Series) or (pandas is not None and isinstance(value, pandas.Series))
-    if hasattr(value, "__arrow_c_stream__") and not isinstance(value, LazyFrame) and not one_column:
-        found = pl.from_arrow(value)
-        if isinstance(found, pl.DataFrame):
-            return found
+    if isinstance(value, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)):
+        return pl.DataFrame(pl.from_arrow(value))
+    columns = (pl.Series, pa.ChunkedArray) if pandas is None else (pl.Series, pa.ChunkedArray, pandas.Series)
+    if hasattr(value, "__arrow_c_stream__") and not isinstance(value, (LazyFrame, *columns)):
+        return pl.DataFrame(value)
     raise TypeError(
         f"{what} must give a frame: a DataFrame or LazyFrame of Polars, a table of Arrow or a DataFrame of pandas, "
         f"not a {type(value).__name__}"
@@ -274,7 +274,7 @@ def from_map(
     if schema is None:
         first = call(*items[0])
         schema = first.collect_schema()
-        again = isinstance(first, pl.LazyFrame) and reads_only_files(first)
+        again = isinstance(first, pl.LazyFrame) and leaf_kind(first) == "Scan"
     columns = tuple(pl.Schema(schema).items())
     content = tokenize("from_map", function, items, call.args, kwargs)
     name = label or funcname(function)
@@ -336,17 +336,3 @@ def _compute_one(value: Any) -> Any:
     import dask
 
     return dask.compute(value)[0] if isinstance(value, Delayed) else value.result()
-
-
-def reads_only_files(lf: pl.LazyFrame) -> bool:
-    """Say whether a lazy frame does nothing but scan files, row by row: to read it twice is no work twice."""
-    try:
-        stack = [decode(lf)]
-    except PlanDecodeError:
-        return False
-    while stack:
-        node = stack.pop()
-        if node.kind not in ("Scan", "Filter", "Select", "HStack", "MapFunction"):
-            return False
-        stack.extend(node.inputs)
-    return True

@@ -14,9 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from dask_polars.dsl.leaves import SOURCE
+from dask_polars.config import Options
+from dask_polars.dsl.leaves import SOURCE, decode_with_sources
 from dask_polars.dsl.nodes import Node
+from dask_polars.errors import PlanDecodeError
 from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import find_region, simplify
 from dask_polars.plan.sources import source_stage
 from dask_polars.plan.stages import FrameStage, Input, MapStage, ProduceStage, ScanStage, Stage
 
@@ -28,11 +31,34 @@ def is_cheap(stage: Stage) -> bool:
     return isinstance(stage, (ScanStage, FrameStage)) or (isinstance(stage, ProduceStage) and stage.again)
 
 
-def _cut_of(stage: Stage) -> Any:
+def cut_of(stage: Stage) -> Any:
     """Say how what a stage reads is cut into partitions."""
     if isinstance(stage, MapStage):
-        return _cut_of(stage.sources[0].stage)
+        return cut_of(stage.sources[0].stage)
     return stage.parts if isinstance(stage, ScanStage) else stage.token
+
+
+def leaf_kind(lf: pl.LazyFrame) -> str | None:
+    """
+    Name the kind of leaf that a query reads row by row, in the order of its rows.
+
+    Parameters
+    ----------
+    lf
+        The query.
+
+    Returns
+    -------
+    str, or None
+        The kind of node, as ``"Scan"``; None if the query does more than that, or if it is not known what it does.
+    """
+    try:
+        root = decode_with_sources(lf)
+    except (PlanDecodeError, pl.exceptions.ComputeError):
+        return None
+    planner = Planner(Options.current())
+    core = find_region(simplify(root, planner.schema), planner.schema).core
+    return None if core.inputs else core.kind
 
 
 @dataclass(frozen=True)
@@ -113,6 +139,6 @@ def per_partition(
     if is_cheap(rows):
         (needed,) = planner.push_down(build, [node])
         again = planner.lower(needed)
-        if _cut_of(again) == _cut_of(rows):
+        if cut_of(again) == cut_of(rows):
             rows = again
     return planner.fragment(operation, build, [Input(rows)], [schema], **facts)
