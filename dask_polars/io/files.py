@@ -16,6 +16,7 @@ from dask_polars.io.parquet import parquet_files
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.paths import File, expand, is_remote
 from dask_polars.io.storage import Storage
+from dask_polars.io.tables import table_files
 from dask_polars.io.text import text_files
 
 Finder = Callable[[Node, Sequence[str], Sequence[File], Wanted], FileSet | None]
@@ -47,6 +48,8 @@ def file_set(scan: Node, wanted: Wanted) -> FileSet | None:
     """
     sources, arguments = scan.fields["sources"], scan.fields["unified_scan_args"]
     kind = scan_kind(scan)
+    if kind == "PythonDataset":
+        return table_files(scan, wanted)
     whole = ("deletion_files", "table_statistics", "column_mapping", "default_values", "row_count")
     if "Paths" not in sources or any(arguments.get(name) is not None for name in whole):
         return None

@@ -19,7 +19,7 @@ from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_sc
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
 from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, share_of, stamp_of
 from dask_polars.io.paths import File
-from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates
+from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates, with_unknown
 from dask_polars.io.storage import Storage
 
 _FEW = 32  # files whose footers the client reads where it has to know them
@@ -49,15 +49,45 @@ def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wante
     fields = fields_for_parts(scan, given, files, wanted.schema)
     hive = fields["unified_scan_args"]["hive_options"]
     tests = predicates(wanted.filters, wanted.schema)
-    left = [] if tests is None else _not_in_directories(files, hive, tests)
+    left = [] if tests is None else not_in_directories(files, hive, tests)
     if tests is not None and not any(left):
-        return _nothing(fields, files)
+        return nothing(fields, files)
     kept = [file for file, keep in zip(files, left, strict=True) if keep] if left else list(files)
+    return cut_parquet(files, kept, wanted, tests, fields)
+
+
+def cut_parquet(
+    files: Sequence[File],
+    kept: Sequence[File],
+    wanted: Wanted,
+    tests: Predicates | None,
+    fields: Mapping[str, Any],
+) -> FileSet:
+    """
+    Cut Parquet files into parts, by their footers.
+
+    Parameters
+    ----------
+    files
+        All files of the scan.
+    kept
+        Those that may have wanted rows.
+    wanted
+        What a query wants of them.
+    tests
+        What statistics can leave out; None where that is nothing.
+    fields
+        Fields of the scan of a part.
+
+    Returns
+    -------
+    FileSet
+    """
     known = _known_footers(kept, wanted, tests)
     found = _with_kept(kept, known, tests)
     remaining = [item for item in found if not item.kept or any(item.kept)]
     if not remaining:
-        return _nothing(fields, files)
+        return nothing(fields, files)
     estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted)
     wanted = replace(wanted, target=wanted.target_for(sum(estimate.of_file(item)[1] for item in remaining)))
     remaining = _with_large(remaining, estimate, wanted, tests)
@@ -77,7 +107,7 @@ def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wante
     )
 
 
-def _nothing(fields: Mapping[str, Any], files: Sequence[File]) -> FileSet:
+def nothing(fields: Mapping[str, Any], files: Sequence[File]) -> FileSet:
     """Give no rows at all, of the right columns."""
     return FileSet(
         format="parquet",
@@ -124,22 +154,15 @@ class _Known:
         return sum(height for height, keep in zip(self.heights, self.kept, strict=True) if keep)
 
 
-def _not_in_directories(files: Sequence[File], hive: Mapping[str, Any], tests: Predicates) -> list[bool]:
+def not_in_directories(files: Sequence[File], hive: Mapping[str, Any], tests: Predicates) -> list[bool]:
     """Say which files may have wanted rows, by the names of their directories."""
     columns = {name: tests.columns[name] for name in _hive_columns(hive) if name in tests.columns}
     if not columns:
         return [True] * len(files)
     stats = hive_statistics([file.path for file in files], hive["hive_start_idx"], columns)
-    return tests.may_pass(stats.with_columns(_unknown_of(tests, columns)))
-
-
-def _unknown_of(tests: Predicates, known: Mapping[str, Any]) -> list[pl.Expr]:
-    out = []
-    for name, dtype in tests.columns.items():
-        if name not in known:
-            out += [pl.lit(None, dtype=dtype).alias(f"{name}_{part}") for part in ("min", "max")]
-            out.append(pl.lit(None, dtype=pl.UInt32).alias(f"{name}_nc"))
-    return out
+    return tests.may_pass(
+        with_unknown(stats, {name: tests.columns[name] for name in tests.columns if name not in columns})
+    )
 
 
 def _hive_columns(hive: Mapping[str, Any]) -> list[str]:

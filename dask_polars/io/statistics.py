@@ -117,6 +117,11 @@ def unknown(columns: SchemaDict, rows: Sequence[int]) -> pl.DataFrame:
     return pl.DataFrame(data)
 
 
+def with_unknown(statistics: pl.DataFrame, columns: SchemaDict) -> pl.DataFrame:
+    """Put beside statistics of some columns such of others, that say nothing."""
+    return statistics.hstack(unknown(columns, [0] * statistics.height).drop(_RESERVED))
+
+
 # ---------------------------------------------------------------- names of directories
 
 
