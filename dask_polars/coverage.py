@@ -57,6 +57,7 @@ _SHUFFLES = {"hash": "hash shuffle", "range": "range shuffle", "order": "shuffle
 _SHUFFLES["context"] = "rows that other partitions need, sent there"
 # What stages of these operations do, in words. The rest only prepares an exchange or finishes after one.
 _STEPS = {
+    "record-starts": "quotes counted",
     "sort-sample": "sample of the keys",
     "count-rows": "row counts",
     "with-position": "row positions",
@@ -275,7 +276,7 @@ def tables() -> Iterator[Tables]:
             part.write_parquet(files / f"{number}.parquet", row_group_size=50)
         b.write_csv(files / "one.csv")
         b.write_ndjson(files / "one.ndjson")
-        b.write_ipc(files / "one.arrow")
+        b.write_ipc(files / "one.arrow", record_batch_size=50)
         yield Tables(from_polars(a, npartitions=NPARTITIONS), from_polars(b, npartitions=NPARTITIONS), files)
 
 
@@ -317,7 +318,10 @@ def _step_of(stage: Stage) -> Iterator[str]:
 def _scan_text(stage: ScanStage) -> str:
     if stage.npartitions < stage.nfiles:
         return "small files grouped"
-    return "files split by row groups" if stage.npartitions > stage.nfiles else "a partition for each file"
+    if stage.npartitions == stage.nfiles:
+        return "a partition for each file"
+    cuts = {"scan-parquet": "by row groups", "scan-ipc": "by record batches"}
+    return f"files split {cuts.get(stage.operation, 'at line ends')}"
 
 
 def _regroup_text(stage: RegroupStage) -> Iterator[str]:

@@ -13,9 +13,14 @@ from typing import Any
 import dask
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import dask_polars as dp
+from dask_polars.config import Options
+from dask_polars.plan import plan_queries
+from dask_polars.plan.stages import ScanStage, walk_stages
 
 DATA = pl.DataFrame({"a": range(40), "b": [f"s{i % 7}" for i in range(40)], "c": [i * 0.5 for i in range(40)]})
 QUOTED = pl.DataFrame(
@@ -274,9 +279,7 @@ QUERIES: dict[str, Callable[[Any], Any]] = {
 }
 LAYOUTS: dict[str, dict[str, Any]] = {
     "rows": {"dask-polars.max-rows-per-partition": 3},
-    "tiny": {"dask-polars.partition-size": 7},
-    "bytes": {"dask-polars.partition-size": 200},
-    "whole": {},
+    "bytes": {"dask-polars.partition-size": 150},
 }
 
 
@@ -291,8 +294,9 @@ def outcome(run: Callable[[], pl.DataFrame]) -> Any:
     try:
         return run()
     except Exception as error:
-        # Threads decide which of several values that cannot be parsed is found first.
-        return type(error), re.sub("parse `.*` as", "parse `…` as", str(error).splitlines()[0])
+        # Threads decide which of several values that cannot be parsed is found first; chunks begin elsewhere.
+        message = re.sub("parse `.*` as", "parse `…` as", str(error).splitlines()[0])
+        return type(error), re.sub(r"row_offset \d+, length \d+", "…", message)
 
 
 def run(scan: Any, source: Any, files: Path, options: Any, query: Any, engine: Any) -> pl.DataFrame:
@@ -321,3 +325,132 @@ def check(files: Path, name: str, layout: str, *, through_engine: bool) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:The `(extra|missing)_columns` parameter")
 def test_scan(here: Path, name: str, layout: str) -> None:
     check(here, name, layout, through_engine=layout == "bytes")
+
+
+# ---------------------------------------------------------------- quoted fields, cut everywhere
+
+FIELDS = st.text(alphabet='ab",;\n\r ', max_size=6)
+
+
+@st.composite
+def quoted_files(draw: st.DrawFn) -> tuple[bytes, dict[str, Any]]:
+    """Draw a file whose fields hold line ends, quotes and separators, and how it is read."""
+    eol = draw(st.sampled_from(["\n", "\r\n"]))
+    rows = draw(st.lists(st.tuples(FIELDS, FIELDS), max_size=12))
+
+    def written(field: str) -> str:
+        if not draw(st.booleans()) and not set(field) & set('",\n\r'):
+            return field
+        return '"' + field.replace('"', '""') + '"'
+
+    header = draw(st.booleans())
+    lines = [",".join(map(written, row)) for row in rows]
+    text = eol.join((["x,y"] if header else []) + lines)
+    options: dict[str, Any] = {
+        "has_header": header,
+        "schema": {"x": pl.String, "y": pl.String},
+        "raise_if_empty": False,
+    }
+    if header and draw(st.booleans()):
+        text, options["skip_lines"] = f'odd " line{eol}{text}', 1
+    return (text + (eol if draw(st.booleans()) else "")).encode(), options
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(file=quoted_files(), size=st.integers(1, 60))
+def test_quoted_files_are_cut_between_records(
+    tmp_path_factory: pytest.TempPathFactory, file: tuple[bytes, dict[str, Any]], size: int
+) -> None:
+    content, options = file
+    path = tmp_path_factory.getbasetemp() / "drawn.csv"
+    path.write_bytes(content)
+    wanted = outcome(pl.scan_csv(path, **options).collect)
+    with dask.config.set({"scheduler": "sync", "dask-polars.partition-size": size}):
+        found = outcome(dp.scan_csv(path, **options).collect)
+    if isinstance(wanted, pl.DataFrame):
+        assert isinstance(found, pl.DataFrame), (content, found)
+        assert_frame_equal(found, wanted)
+    else:
+        assert found == wanted
+
+
+# ---------------------------------------------------------------- how files are cut
+
+
+def scan_of(lf: Any, **options: Any) -> ScanStage:
+    plan = plan_queries([lf.to_polars()], Options.current(**options))
+    (scan,) = (stage for stage in walk_stages(plan.roots) if isinstance(stage, ScanStage))
+    return scan
+
+
+def test_small_files_are_grouped(here: Path) -> None:
+    lf = dp.scan_csv(here / "many/*.csv")
+    assert scan_of(lf).npartitions == 1
+    paths = [part.paths for part in scan_of(lf, partition_size=300).parts]
+    assert 1 < len(paths) < 6
+    assert [path for group in paths for path in group] == sorted(str(path) for path in (here / "many").iterdir())
+
+
+@pytest.mark.parametrize(("method", "name"), [("scan_csv", "one.csv"), ("scan_ndjson", "one.ndjson")])
+def test_large_files_are_split(here: Path, method: str, name: str) -> None:
+    scan = scan_of(getattr(dp, method)(here / name), partition_size=200)
+    assert scan.npartitions > 3
+    assert scan.size.rows == pytest.approx(40, rel=0.1)
+    assert scan.size.bytes == pytest.approx(DATA.estimated_size(), rel=0.1)
+    narrow = scan_of(getattr(dp, method)(here / name).select("a"), partition_size=200)
+    assert 1 < narrow.npartitions < scan.npartitions
+
+
+def test_each_partition_has_its_share(here: Path) -> None:
+    with dask.config.set({"dask-polars.partition-size": 80}):
+        lf = dp.scan_csv(here / "quoted.csv")
+        heights = [part.height for part in dask.compute(*lf.to_delayed())]
+    assert len(heights) > 2
+    assert sum(heights) == QUOTED.height
+    assert sum(height > 0 for height in heights) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("comments.csv", {"comment_prefix": "#"}, "there may be quotes in comments"),
+        ("zip/a.csv.gz", {}, "compressed files are read by one task each"),
+    ],
+)
+def test_what_is_not_split_is_said(here: Path, name: str, options: dict[str, Any], reason: str) -> None:
+    with dask.config.set({"dask-polars.partition-size": 50}):
+        text = dp.scan_csv(here / name, **options).explain()
+    assert f"not split: {reason}" in text
+
+
+def test_quotes_are_not_counted_where_there_are_none(here: Path) -> None:
+    assert scan_of(dp.scan_csv(here / "one.csv"), partition_size=200).starts is not None
+    assert scan_of(dp.scan_csv(here / "one.csv", quote_char=None), partition_size=200).starts is None
+    assert scan_of(dp.scan_ndjson(here / "one.ndjson"), partition_size=200).starts is None
+    assert scan_of(dp.scan_csv(here / "one.csv")).starts is None
+
+
+def test_a_head_reads_no_more_blocks_than_it_needs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dask_polars.io import readers
+
+    read: list[int] = []
+    original = readers._read
+    monkeypatch.setattr(readers, "_read", lambda *args: read.append(args[2]) or original(*args))
+    with dask.config.set({"dask-polars.partition-size": 100}):
+        lf = dp.scan_csv(here / "one.csv")
+        assert lf.npartitions > 6
+        assert_frame_equal(lf.head(2).collect(), DATA.head(2))
+    assert set(read) <= {0, 1, 2}
+
+
+def test_a_file_that_does_not_fit_is_named(here: Path) -> None:
+    with dask.config.set({"dask-polars.partition-size": 200}), pytest.raises(pl.exceptions.ComputeError) as caught:
+        dp.scan_csv(here / "late.csv", infer_schema_length=5).collect()
+    assert "late.csv" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", ["quoted", "ndjson", "no-header-quoted", "paths"])
+def test_scan_on_a_cluster(client: Any, files: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    check(files, name, "bytes", through_engine=False)

@@ -107,7 +107,11 @@ class Builder:
     def emit_scan(self, stage: ScanStage, index: int, run: bool) -> Operand:
         part = stage.parts[index]
         scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
-        task = Task(None, worker.scan_part, scan, part, *self._cloud(stage))
+        cloud = self._cloud(stage)
+        if stage.starts is None or part.share is None:
+            task = Task(None, worker.scan_part, scan, part, *cloud)
+        else:
+            task = Task(None, worker.scan_part, scan, part, *(cloud or (None,)), self.frame(stage.starts, 0))
         return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from dask_polars.plan.stages import CallStage, MapStage, Mode, RegroupStage, Stage, walk_stages
+from dask_polars.plan.stages import CallStage, MapStage, Mode, RegroupStage, ScanStage, Stage, walk_stages
 
 Key = Any
 
@@ -84,7 +84,8 @@ def _reads(stage: Stage) -> list[tuple[Stage, bool]]:
         return out
     if isinstance(stage, RegroupStage):
         return [(source, _reads_alone(stage, number)) for number, source in enumerate(stage.sources)]
-    return [(source, True) for source in stage.inputs]
+    # Where records begin is one frame, which all parts of a scan read.
+    return [(source, not isinstance(stage, ScanStage)) for source in stage.inputs]
 
 
 def _reads_alone(stage: RegroupStage, number: int) -> bool:

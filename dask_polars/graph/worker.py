@@ -16,11 +16,13 @@ import msgpack
 import polars as pl
 
 from dask_polars.dsl.cloud import CloudOptions
+from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.ipc import as_the_first
 from dask_polars.io.parquet import rows_of_share
 from dask_polars.io.parts import ScanPart
+from dask_polars.io.readers import scan_block
 from dask_polars.io.storage import Storage
 
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
@@ -91,14 +93,20 @@ def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
         return as_frame(frame)
 
 
-def scan_part(scan: bytes, part: ScanPart, cloud: CloudOptions | None = None) -> Pending:
+def scan_part(
+    scan: bytes, part: ScanPart, cloud: CloudOptions | None = None, starts: pl.DataFrame | None = None
+) -> Pending:
     """Scan the files of one partition; nothing is read yet, but where row groups begin."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
     arguments = {**fields["unified_scan_args"], "glob": False}
     if cloud is not None:
         arguments["cloud_options"] = cloud
-    lazy = as_the_first(Node("Scan", {**fields, "unified_scan_args": arguments}), found["reading"])
+    node = Node("Scan", {**fields, "unified_scan_args": arguments})
+    if part.share is not None and "own" in found["reading"]:
+        block = scan_block(found, part.paths[0], part.share, cloud, starts, lambda: to_lazyframe(node))
+        return Pending(block, part.paths)
+    lazy = as_the_first(node, found["reading"])
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")

@@ -112,7 +112,7 @@ def as_the_first(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
         or says what does not fit; its rows are skipped, and not read.
     """
     lazy = to_lazyframe(scan)
-    if not reading or _schema_of(lazy) == reading["schema"]:
+    if "first" not in reading or _schema_of(lazy) == reading["schema"]:
         return lazy
     path, rows = reading["first"]
     sources = {"Paths": [{"inner": path}, *scan.fields["sources"]["Paths"]]}

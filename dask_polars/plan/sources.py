@@ -8,14 +8,15 @@ from typing import Any
 import msgpack
 import polars as pl
 
-from dask_polars.dsl.cloud import without_options
+from dask_polars.dsl.cloud import CloudOptions, without_options
 from dask_polars.dsl.codec import encode, to_lazyframe
 from dask_polars.dsl.schemas import width_of
+from dask_polars.io.blocks import COUNTS, STARTS, count_quotes, record_starts
 from dask_polars.io.files import found_on_disk, scan_kind
-from dask_polars.io.parts import stamp_of
+from dask_polars.io.parts import FileSet, stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import FrameStage, MapStage, ScanStage, Size, Stage
+from dask_polars.plan.stages import CallStage, FrameStage, Input, MapStage, ScanStage, Size, Stage
 
 
 def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
@@ -61,20 +62,48 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         return _whole_scan(planner, region)
     node = region.core
     scan, cloud = without_options(node.with_fields(**files.fields))
+    packed = msgpack.packb({"fields": dict(scan.fields), "reading": files.reading}, default=_unpackable)
     stage = ScanStage(
         operation=f"scan-{files.format}",
         schema=planner.schema(node),
         npartitions=len(files.parts),
         size=Size(files.rows, files.bytes, files.exact),
         distinct=files.distinct,
-        scan=msgpack.packb({"fields": dict(scan.fields), "reading": files.reading}, default=_unpackable),
+        scan=packed,
         parts=files.parts,
         nfiles=files.nfiles,
         stamp=files.stamp,
         cloud=cloud,
         note=files.note,
+        starts=_record_starts(planner, files, packed, cloud) if files.reading.get("quoted") else None,
     )
     return on_source(planner, region, stage)
+
+
+def _record_starts(planner: Planner, files: FileSet, scan: bytes, cloud: CloudOptions | None) -> Stage | None:
+    """Find out where records begin in large files whose fields may be quoted: by counting the quotes before."""
+    shares = {(part.paths[0], *part.share): None for part in files.parts if part.share is not None}
+    if not shares:
+        return None
+    schema = {"path": pl.String, "place": pl.Int64, "count": pl.Int64, "size": pl.Int64}
+    blocks = frame_stage(pl.DataFrame(list(shares), schema=schema, orient="row"), len(shares), files.stamp)
+    counts = CallStage(
+        operation="count-quotes",
+        schema=COUNTS,
+        npartitions=len(shares),
+        size=Size.guess(len(shares), COUNTS, exact=True),
+        function=count_quotes,
+        sources=(Input(blocks),),
+        arguments=(scan, cloud),
+    )
+    return CallStage(
+        operation="record-starts",
+        schema=STARTS,
+        npartitions=1,
+        size=Size.guess(len(shares), STARTS, exact=True),
+        function=record_starts,
+        sources=(Input(planner.gather(counts)),),
+    )
 
 
 def _whole_scan(planner: Planner, region: Region) -> Stage:
@@ -151,6 +180,8 @@ def lower_opaque(planner: Planner, region: Region) -> Stage:
     root = region.root
     template = encode(root)
     schema = planner.schema(root)
+    reason = "a source in Python is read by one task"
+    planner.fallbacks.append(Fallback("scan", reason))
     return MapStage(
         operation="scan-python" if region.core.kind == "PythonScan" else "scan",
         schema=schema,
@@ -158,6 +189,7 @@ def lower_opaque(planner: Planner, region: Region) -> Stage:
         size=Size.guess(1e6, schema),
         template=template,
         sources=(),
+        fallback=reason,
     )
 
 

@@ -192,6 +192,8 @@ class ScanStage(Stage):
         How an object store is reached: what is in it is in no name.
     note
         What was left out, and why, for people.
+    starts
+        A stage of one partition, that says where the blocks of large files begin; None where each finds out by itself.
     """
 
     scan: bytes
@@ -200,6 +202,11 @@ class ScanStage(Stage):
     stamp: str
     cloud: CloudOptions | None = None
     note: str = ""
+    starts: Stage | None = None
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return () if self.starts is None else (self.starts,)
 
     def identity(self) -> tuple[Any, ...]:
         return (self.scan, self.parts, self.stamp, self.cloud.token if self.cloud else "")
