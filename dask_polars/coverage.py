@@ -62,6 +62,7 @@ _STEPS = {
     "count-rows": "row counts",
     "with-position": "row positions",
     "map-partitions": "in each partition",
+    "quantile-pick": "values of the range of a rank",
 }
 
 
@@ -163,8 +164,14 @@ CASES: tuple[Case, ...] = (
         "aggregations inside of expressions: `filter(v > v.mean())`, `v / v.sum()`",
         lambda t: t.a.filter(c("v") > c("v").mean()),
     ),
-    Case("`median`, `quantile` of all rows", lambda t: t.a.select(c("v").median())),
+    Case("`median`, `quantile` of all rows", lambda t: t.a.select(c("v").median(), q=c("v").quantile(0.9, "linear"))),
     Case("`mode`, `unique`, `value_counts` of a column", lambda t: t.a.select(c("k").mode())),
+    Case("`approx_n_unique`", lambda t: t.a.select(c("v").approx_n_unique())),
+    Case(
+        "`sort`, `reverse`, `gather_every`, `head`, `arg_sort`, … of a column, alone or beside others",
+        lambda t: t.a.select(c("k"), r=c("v").reverse(), m=c("v").max()),
+    ),
+    Case("`arg_min`, `arg_max`, `min_by`, `sort_by(…).first()`", lambda t: t.a.select(c("v").arg_max())),
     # Groups
     Case(
         "`group_by` with `sum`, `mean`, `min`, `max`, `len`, `count`, `var`, `std`, `first`, `last`, …",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from dask_polars.shuffle.frames import PARTITION_COLUMN
@@ -76,3 +78,37 @@ def split_piece(rows: pl.DataFrame, index: int, spots: tuple[tuple[int, int], ..
     place, of = spots[index]
     start, stop = rows.height * place // of, rows.height * (place + 1) // of
     return rows.slice(start, stop - start)
+
+
+def number_partitions(rows: pl.DataFrame, before: pl.DataFrame, base: pl.DataFrame, index: int) -> pl.DataFrame:
+    """Say for each row in which partition of another frame the row of the same number is."""
+    start = before["before"][index]
+    numbers = pl.int_range(start, start + rows.height, dtype=pl.UInt64, eager=True)
+    # Of the partitions that start at a row the last one holds it; what is behind all rows goes to the last.
+    places = base["before"].search_sorted(numbers, side="right").cast(pl.Int64) - 1
+    return rows.with_columns(places.cast(pl.UInt32).alias(PARTITION_COLUMN))
+
+
+def put_beside(*values: Any) -> pl.DataFrame:
+    """
+    Put a partition of several frames beside each other.
+
+    Parameters
+    ----------
+    *values
+        The frames; for each of them the rows of its partitions; the first row of each, if what has one row is there
+        for every row; then the number of the partition, the number of the frames, and whether they have to be of equal
+        height.
+    """
+    *items, _, count, strict = values
+    frames, counts, firsts = list(items[:count]), items[count : 2 * count], items[2 * count :]
+    heights = [item["rows"].sum() for item in counts]
+    tall = {height for height in heights if not firsts or height != 1}
+    if strict and len(tall) > 1:
+        raise pl.exceptions.ShapeError("zip node received non-equal length inputs")
+    if firsts and tall:
+        spans = [frame.height for frame, height in zip(frames, heights, strict=True) if height != 1]
+        for place, height in enumerate(heights):
+            if height == 1:
+                frames[place] = pl.DataFrame([column.new_from_index(0, spans[0]) for column in firsts[place]])
+    return pl.concat(frames, how="horizontal_extend")

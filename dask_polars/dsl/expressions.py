@@ -236,7 +236,7 @@ def shape(tree: Expression) -> Shape:
         return Shape.OTHER
     if function_name(tree) == "IsIn" and kind_of(below[1]) == "Literal":
         below = below[:1]  # what is looked up is the same for every row, as a list or as a series
-    separable, scalar, preserving = _operation_traits(tree)
+    separable, scalar, preserving = operation_traits(tree)
     shapes = [shape(child) for child in below]
     if scalar:
         return Shape.SCALAR
@@ -261,7 +261,7 @@ def _combine(shapes: Sequence[Shape]) -> Shape:
     return Shape.LITERAL
 
 
-def _operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
+def operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
     """Say of the top operation whether it is separable by rows, scalar, and keeps the number of rows."""
     kind = kind_of(tree)
     if kind == "AnonymousFunction":

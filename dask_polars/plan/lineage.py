@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dask_polars.dsl.expressions import Expression, expand, kind_of, output_name
+from dask_polars.dsl.expressions import Expression, Shape, expand, kind_of, output_name, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.plan.planner import Planner
-from dask_polars.plan.regions import Region, function_of
+from dask_polars.plan.regions import Region, function_of, is_row_wise
+
+
+def keeps_rows(node: Node) -> bool:
+    """Say whether a node gives one row for each row of its input, from that row, in the same order."""
+    if node.kind == "Select":
+        return is_row_wise(node) and [shape(tree) for tree in node.fields["expr"]] != [Shape.ROWS]
+    if node.kind == "MapFunction":
+        return function_of(node) == "Rename"
+    return node.kind == "HStack" and is_row_wise(node)
 
 
 def renames(planner: Planner, region: Region) -> dict[str, str]:

@@ -32,6 +32,8 @@ DOUBT_ALLOWED = 4
 SchemaDict = Mapping[str, pl.DataType]
 Handler = Callable[["Planner", Region], Stage]
 LOWER: dict[str, Handler] = {}
+# The schemas of nodes that are ours alone, from those of their inputs.
+OUR_SCHEMAS: dict[str, Callable[[Node, Sequence[SchemaDict]], SchemaDict]] = {}
 
 
 def lowers(*kinds: str) -> Callable[[Handler], Handler]:
@@ -120,7 +122,8 @@ class Planner:
         if node.kind == WITH_SCALARS:
             rows, scalars = node.inputs
             return {**self.schema(rows), **self.schema(scalars)}
-        return schema_over(node, [self.schema(child) for child in node.inputs])
+        schemas = [self.schema(child) for child in node.inputs]
+        return OUR_SCHEMAS.get(node.kind, schema_over)(node, schemas)
 
     def files_of(self, region: Region) -> FileSet | None:
         """

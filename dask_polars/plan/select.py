@@ -18,14 +18,25 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.codec import decode_expr, to_expr
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, map_children, named_like, shape
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    aggregation_of,
+    alias,
+    column,
+    expand,
+    map_children,
+    named_like,
+    shape,
+    walk_expression,
+)
 from dask_polars.dsl.leaves import Demand
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
 from dask_polars.plan.decompose import Decomposition
 from dask_polars.plan.fallback import gather_and_run, lower_fallback
 from dask_polars.plan.planner import Planner, lowers
-from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise
+from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise, keeps_height
 from dask_polars.plan.reread import is_cheap, kept
 from dask_polars.plan.stages import Input, Mode, Size, Stage
 
@@ -47,7 +58,17 @@ def lower_select(planner: Planner, region: Region) -> Stage:
     if shapes <= {Shape.LITERAL, Shape.SCALAR} and not region.core.fields["options"]["maintain_dataframe_height"]:
         core = region.core.with_fields(expr=trees)
         return _lower_nested(planner, region, core) or _lower_aggregation(planner, Region(region.chain, core))
+    if Shape.ROWS in shapes or Shape.OTHER in shapes:
+        found = _outputs(planner, region, trees)
+        if found is not None:
+            return found
     return _lower_with_scalars(planner, region, "expr", trees)
+
+
+def _outputs(planner: Planner, region: Region, trees: Sequence[Expression]) -> Stage | None:
+    from dask_polars.plan.outputs import lower_outputs
+
+    return None if keeps_height(region.core) else lower_outputs(planner, region, trees)
 
 
 @lowers("HStack")
@@ -96,8 +117,14 @@ def _lower_aggregation(planner: Planner, region: Region) -> Stage:
     schema = planner.schema(core.input)
     taken = Decomposition(lambda tree: expression_dtypes([tree], schema)[0], whole=True)
     finals = taken.finals(core.fields["expr"])
+    if finals is not None and any(_counts_values(tree) for tree in core.fields["expr"]):
+        # Different values travel as lists of one row, which is right for few of them only.
+        (source,) = planner.push_down(core.with_inputs, [core.input])
+        if not planner.is_small(planner.lower(source).size):
+            return _outputs(planner, region, core.fields["expr"]) or lower_fallback(planner, region)
     if finals is None:
-        return gather_and_run(planner, region, "select", taken.reason or "not decomposable", "aggregate")
+        found = _outputs(planner, region, core.fields["expr"])
+        return found or gather_and_run(planner, region, "select", taken.reason or "not decomposable", "aggregate")
     partials = list(taken.partials.values())
     partial = select_node(None, [item.expression for item in partials], core.input)
     (source,) = planner.push_down(partial.with_inputs, [core.input])
@@ -113,6 +140,10 @@ def _lower_aggregation(planner: Planner, region: Region) -> Stage:
 
     one_row = Size.guess(1, planner.schema(core), exact=True)
     return planner.fragment("aggregate", build, [combined], [parts.schema], size=one_row)
+
+
+def _counts_values(tree: Expression) -> bool:
+    return any((aggregation_of(item) or ("",))[0] == "NUnique" for item in walk_expression(tree))
 
 
 def cast_to(planner: Planner, node: Node, schema: Any) -> Node:
@@ -191,7 +222,7 @@ def lower_with_scalars(planner: Planner, region: Region) -> Stage:
     (demand,) = planner.demands(lambda leaves: region.over(leaves[0]), [schema])
     demand = _without(demand, names)
     needed = planner.restrict(rows, demand)
-    if not is_cheap(planner.lower(needed)):
+    if not is_cheap(planner.lower(needed)) and scalars.inputs[:1] == (rows,):
         rows, scalars = _read_once(planner, rows, scalars, demand)
         needed = planner.restrict(rows, demand)
     source = Input(planner.lower(needed), Mode.ALIGNED, scalars=planner.gather(planner.lower(scalars)))

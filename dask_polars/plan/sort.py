@@ -105,6 +105,56 @@ def _by_range(
     return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)
 
 
+def key_ranges(
+    planner: Planner, operation: str, source: Node, rows: Stage, encoded: Expression, outputs: int
+) -> Stage:
+    """
+    Sample the keys of rows, and give the keys at which ranges of about as many rows each start.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        What the names of the tasks start with.
+    source
+        The rows, as a plan.
+    rows
+        The stage of this plan.
+    encoded
+        Gives the key of a row as bytes, in the column ``SORT_KEY``.
+    outputs
+        The number of ranges.
+
+    Returns
+    -------
+    Stage
+        One partition; the first range starts nowhere.
+    """
+    only_keys = per_partition(
+        planner, f"{operation}-keys", lambda leaves: select_node(None, [encoded], leaves[0]), source, rows
+    )
+    sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
+    samples = CallStage(
+        operation=f"{operation}-sample",
+        schema=sampled_schema,
+        npartitions=rows.npartitions,
+        size=Size.guess(1000 * rows.npartitions, sampled_schema),
+        function=sample_keys,
+        sources=(Input(only_keys),),
+        arguments=(max(20, math.ceil(200 * outputs / rows.npartitions)),),
+    )
+    return CallStage(
+        operation=f"{operation}-ranges",
+        schema={SORT_KEY: pl.Binary()},
+        npartitions=1,
+        size=Size.guess(outputs, {SORT_KEY: pl.Binary()}),
+        function=range_boundaries,
+        sources=(Input(planner.gather(samples)),),
+        arguments=(outputs,),
+    )
+
+
 def range_shuffle(
     planner: Planner,
     operation: str,
@@ -139,28 +189,7 @@ def range_shuffle(
     Stage
         With the columns of the rows.
     """
-    only_keys = per_partition(
-        planner, f"{operation}-keys", lambda leaves: select_node(None, [encoded], leaves[0]), source, rows
-    )
-    sampled_schema = {SORT_KEY: pl.Binary(), "weight": pl.Float64()}
-    samples = CallStage(
-        operation=f"{operation}-sample",
-        schema=sampled_schema,
-        npartitions=rows.npartitions,
-        size=Size.guess(1000 * rows.npartitions, sampled_schema),
-        function=sample_keys,
-        sources=(Input(only_keys),),
-        arguments=(max(20, math.ceil(200 * outputs / rows.npartitions)),),
-    )
-    boundaries = CallStage(
-        operation=f"{operation}-ranges",
-        schema={SORT_KEY: pl.Binary()},
-        npartitions=1,
-        size=Size.guess(outputs, {SORT_KEY: pl.Binary()}),
-        function=range_boundaries,
-        sources=(Input(planner.gather(samples)),),
-        arguments=(outputs,),
-    )
+    boundaries = key_ranges(planner, operation, source, rows, encoded, outputs)
     with_key = planner.fragment(
         f"{operation}-partition", lambda leaves: with_columns_node([encoded], leaves[0]), [rows], [rows.schema]
     )

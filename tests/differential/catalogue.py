@@ -12,6 +12,7 @@ from tests.differential import (
     catalogue_rowwise,
     catalogue_series,
     catalogue_sort,
+    catalogue_statistics,
     catalogue_union,
 )
 from tests.differential.catalogue_base import DATA_SETS, Case, data_set
@@ -31,6 +32,7 @@ CASES: dict[str, Case] = {
         "union": catalogue_union.CASES,
         "order": catalogue_order.CASES,
         "mixed": catalogue_mixed.CASES,
+        "statistics": catalogue_statistics.CASES,
     }.items()
     for case in cases
 }
@@ -38,7 +40,8 @@ COUNT = sum(
     len(module.CASES)
     for module in (
         catalogue_aggregate, catalogue_distinct, catalogue_groupby, catalogue_join, catalogue_mixed,
-        catalogue_order, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_union,
+        catalogue_order, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_statistics,
+        catalogue_union,
     )
 )  # fmt: skip
 DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}

@@ -15,6 +15,8 @@ OTHERS = [name for name in DATA_SETS if name != "small"]
 FULL = os.environ.get("CATALOGUE") == "full"
 QUICK = os.environ.get("CATALOGUE") == "quick"
 SHUFFLE_JOINS = {"broadcast-limit": 0}
+FEW_BYTES = {"partition-size": "200 B", **SHUFFLE_JOINS}
+SPLIT_KINDS = ("statistics-", "reshape-")
 # How the inputs are cut, from one partition to more than there are rows in some of them.
 CUTS: dict[str, dict[str, Any]] = {
     "p1": {"npartitions": 1},
@@ -84,6 +86,13 @@ def test_shuffled_joins(name: str, data: str) -> None:
 @pytest.mark.parametrize(("name", "data"), rotate(JOIN_NAMES, [*OTHERS, "none_right"], 1))
 def test_shuffled_joins_of_odd_data(name: str, data: str) -> None:
     check(name, data, npartitions=3, config=SHUFFLE_JOINS)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(SPLIT_KINDS)])
+def test_partitions_of_few_bytes(name: str) -> None:
+    """What would be gathered since it is small is not."""
+    fallback = "raise" if name in DISTRIBUTED else "silent"
+    check(name, npartitions=3, config=FEW_BYTES, fallback=fallback)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in DISTRIBUTED])
