@@ -358,7 +358,7 @@ def _approx_n_unique(lifter: Lifter, tree: Expression) -> Lifted:
     """The sketch of the different values is that of all values."""
     node, name = _column_of(lifter, _inputs(tree)[0])
     sketch = {"Function": {**tree["Function"], "input": [column(name)]}}
-    return lifter.gathered(sketch, scalar=True, node=_distinct(node))
+    return lifter.gathered(sketch, scalar=True, node=_distinct(node), unknown=False)
 
 
 @_rule("Function.ArgMin", "Function.ArgMax", "Function.MinBy", "Function.MaxBy", table=SCALAR_RULES)
@@ -387,7 +387,7 @@ def _get(lifter: Lifter, tree: Expression) -> Lifted | None:
     # Of the rows from there on, the first one; of a row that is not there Polars says so.
     there = slice_node(place, 1, node)
     got = {"Gather": {**tree["Gather"], "expr": column(name), "idx": _tree(pl.lit(0))}}
-    return lifter.gathered(got, scalar=True, node=there, small=True)
+    return lifter.gathered(got, scalar=True, node=there, unknown=False)
 
 
 @_rule("Agg.First", "Agg.Last", table=SCALAR_RULES)

@@ -33,7 +33,7 @@ from dask_polars.dsl.expressions import (
     shape,
     walk_expression,
 )
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import Node, walk
 from dask_polars.dsl.schemas import expression_dtypes, select_node
 from dask_polars.plan.decompose import Decomposition
 from dask_polars.plan.fallback import gather_and_run
@@ -101,7 +101,7 @@ def lower_outputs(planner: Planner, region: Region, trees: Sequence[Expression])
     if all(item is not None and item.node is source and not item.scalar for item in found):
         return None
     rows = planner.lower(source)
-    if planner.partitions_for(rows.size, rows.npartitions) == 1:
+    if planner.partitions_for(rows.size, rows.npartitions) == 1 and not any(map(_is_unknown, found)):
         # The few columns that are needed fit into one partition.
         build = Region(region.chain, core).build
         return planner.fragment("select", build, [planner.gather(rows)], [schema])
@@ -180,8 +180,10 @@ class Lifter:
     def _operation(self, tree: Expression) -> Lifted:
         """An operation that is not known to change the number of rows: on whatever rows its inputs have."""
         below = children(tree)
-        if below is None or kind_of(tree) in ("Over", "Eval", "StructEval"):
-            return self._as_it_is(tree)
+        if kind_of(tree) in ("Over", "Eval", "StructEval"):
+            return Lifted(self.base, tree)  # as long as the rows are
+        if below is None:
+            raise NotLifted
         separable, scalar, preserving = operation_traits(tree)
         if not preserving or scalar or not below:
             return self.gathered(tree)
@@ -190,17 +192,12 @@ class Lifter:
             item.node is self.base and (not item.scalar or item.tree is child)
             for item, child in zip(lifted, below, strict=True)
         ):
-            return self._as_it_is(tree)
+            return Lifted(self.base, tree)
         if not separable and len({item.node.digest for item in lifted if not item.scalar}) > 1:
             raise NotLifted
         node, over = self.together(lifted)
         items = iter(named_like(new, old) for new, old in zip(over, below, strict=True))
         return Lifted(node, map_children(tree, lambda _: next(items)))
-
-    def _as_it_is(self, tree: Expression) -> Lifted:
-        if not operation_traits(tree)[2]:
-            return self.gathered(tree)
-        return Lifted(self.base, tree)
 
     def _scalar(self, tree: Expression) -> Lifted:
         from dask_polars.plan.output_rules import scalar_rule_for
@@ -239,7 +236,7 @@ class Lifter:
     # ------------------------------------------------------------ plans
 
     def gathered(
-        self, tree: Expression, *, scalar: bool = False, node: Node | None = None, small: bool = False
+        self, tree: Expression, *, scalar: bool = False, node: Node | None = None, unknown: bool = True
     ) -> Lifted:
         """
         Run an expression on all rows at once, with no more columns than it reads.
@@ -252,11 +249,11 @@ class Lifter:
             Whether it gives one value.
         node
             The rows; those that the expression was written for, if not given.
-        small
-            Whether there are known to be few of them.
+        unknown
+            Whether there is no other way. Then it is not done in silence even where there are few rows.
         """
         name = self.name()
-        fields = {"expr": [alias(tree, name)], "reason": None if small else f"{describe(tree)} needs all rows at once"}
+        fields = {"expr": [alias(tree, name)], "unknown": unknown, "reason": f"{describe(tree)} needs all rows at once"}
         return Lifted(Node(GATHERED, fields, (self.base if node is None else node,)), column(name), scalar)
 
     def columns(self, trees: Sequence[Expression]) -> tuple[Node, list[str]]:
@@ -316,6 +313,10 @@ class Lifter:
         return any(shape(item.tree) is Shape.SCALAR for item, plain in zip(items, literal, strict=True) if not plain)
 
 
+def _is_unknown(item: Lifted) -> bool:
+    return any(node.kind == GATHERED and node.fields["unknown"] for node in walk(item.node))
+
+
 def _named(tree: Expression, name: str) -> Expression:
     return tree if output_name(tree) == name else alias(tree, name)
 
@@ -348,7 +349,7 @@ def lower_gathered(planner: Planner, region: Region) -> Stage:
     whole = Region(region.chain, select)
     (source,) = planner.push_down(whole.build, [select.input])
     rows = planner.lower(source)
-    if region.core.fields["reason"] is None or planner.partitions_for(rows.size, rows.npartitions) == 1:
+    if not region.core.fields["unknown"] and planner.partitions_for(rows.size, rows.npartitions) == 1:
         schema = planner.schema(select.input)
         size = Size.guess(rows.size.rows, planner.schema(whole.root))
         return planner.fragment("select", whole.build, [planner.gather(rows)], [schema], size=size)
