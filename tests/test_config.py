@@ -90,6 +90,6 @@ def test_the_configuration_decides() -> None:
         assert lf.npartitions == 4
     with dask.config.set({"dask-polars.fallback": "raise", "dask-polars.max-rows-per-partition": 10}):
         with pytest.raises(dp.FallbackError):
-            lf.select(pl.all().reverse()).collect(scheduler="sync")
+            lf.select(pl.all().shuffle(seed=1)).collect(scheduler="sync")
         with pytest.raises(dp.FallbackError):
-            lf.select(pl.all().reverse()).compute(scheduler="sync")
+            lf.select(pl.all().shuffle(seed=1)).compute(scheduler="sync")

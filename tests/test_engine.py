@@ -72,13 +72,13 @@ def test_options() -> None:
 
 
 def test_options_are_used(sync: None) -> None:
-    reverse = DATA.lazy().select(pl.all().reverse())
-    with pytest.raises(dp.FallbackError, match="Reverse"):
-        reverse.collect(engine=engine(fallback="raise"))
-    with pytest.warns(dp.FallbackWarning, match="Reverse") as caught:
-        reverse.collect(engine=engine(fallback="warn"))
+    shuffled = DATA.lazy().select(pl.all().shuffle(seed=1))
+    with pytest.raises(dp.FallbackError, match="Random"):
+        shuffled.collect(engine=engine(fallback="raise"))
+    with pytest.warns(dp.FallbackWarning, match="Random") as caught:
+        shuffled.collect(engine=engine(fallback="warn"))
     assert caught[0].filename == __file__
-    assert reverse.execute(engine=engine()).collection().npartitions == 1
+    assert shuffled.execute(engine=engine()).collection().npartitions == 1
     assert DATA.lazy().execute(engine=engine()).collection().npartitions == 3
     assert DATA.lazy().execute(engine=engine(max_rows_per_partition=1)).collection().npartitions == 5
 
