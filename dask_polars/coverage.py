@@ -59,6 +59,7 @@ _SHUFFLES["context"] = "rows that other partitions need, sent there"
 _STEPS = {
     "record-starts": "quotes counted",
     "sort-sample": "sample of the keys",
+    "quantile-sample": "sample of the values",
     "count-rows": "row counts",
     "with-position": "row positions",
     "map-partitions": "in each partition",

@@ -105,9 +105,7 @@ def _by_range(
     return planner.fragment("sort", region.build, [shuffled], [schema], distinct=rows.distinct)
 
 
-def key_ranges(
-    planner: Planner, operation: str, source: Node, rows: Stage, encoded: Expression, outputs: int
-) -> Stage:
+def key_ranges(planner: Planner, operation: str, source: Node, rows: Stage, encoded: Expression, outputs: int) -> Stage:
     """
     Sample the keys of rows, and give the keys at which ranges of about as many rows each start.
 
