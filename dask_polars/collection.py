@@ -95,6 +95,7 @@ class LazyFrame(Interop, DaskMethodsMixin):
         optimizations: QueryOptFlags = DEFAULT_QUERY_OPT_FLAGS,
         scheduler: Any = None,
         fallback: str | None = None,
+        overwrite: bool | None = None,
         **_kwargs: Any,
     ) -> Any:
         """
@@ -115,6 +116,8 @@ class LazyFrame(Interop, DaskMethodsMixin):
             The scheduler of Dask to use: ``"threads"``, ``"sync"``, …
         fallback : {"warn", "raise", "silent"}, optional
             What to do with a part of the query that is not distributed; configured by ``dask-polars.fallback``.
+        overwrite : bool, optional
+            Whether a sink replaces what is there; configured by ``dask-polars.overwrite``.
 
         Returns
         -------
@@ -127,7 +130,7 @@ class LazyFrame(Interop, DaskMethodsMixin):
         dask_polars.FallbackError
             With ``fallback="raise"``, where a part of the query is not distributed.
         ValueError
-            For both an engine and a scheduler or a fallback.
+            For both an engine and a scheduler, a fallback or overwrite.
 
         Examples
         --------
@@ -137,8 +140,8 @@ class LazyFrame(Interop, DaskMethodsMixin):
         10
         """
         if engine != "auto":
-            if scheduler is not None or fallback is not None:
-                raise ValueError("collect takes an engine, or a scheduler and a fallback")
+            if scheduler is not None or fallback is not None or overwrite is not None:
+                raise ValueError("collect takes an engine, or a scheduler, a fallback and overwrite")
             given: dict[str, Any] = {"engine": engine, "background": background, "optimizations": optimizations}
             return self._lf.collect(**given, **_kwargs)
         for name in _kwargs:
@@ -147,7 +150,9 @@ class LazyFrame(Interop, DaskMethodsMixin):
         from dask_polars.engine import DaskEngine
 
         target = choose_target(scheduler=scheduler)
-        return DaskEngine(fallback=fallback)._run(self._lf, target, optimizations, background, **_kwargs)
+        return DaskEngine(fallback=fallback, overwrite=overwrite)._run(
+            self._lf, target, optimizations, background, **_kwargs
+        )
 
     @functools.wraps(pl.LazyFrame.show)
     def show(self, limit: int | None = 5, **options: Any) -> None:
@@ -261,8 +266,34 @@ class LazyFrame(Interop, DaskMethodsMixin):
         polars.DataFrame
         """
         self._lf.collect_schema()  # a wrong query fails as it would with Polars
-        (result,) = _dask_compute(self, **kwargs)
+        frame = self._afresh()
+        with frame._plan().running():
+            (result,) = _dask_compute(frame, **kwargs)
         return result
+
+    def persist(self, **kwargs: Any) -> LazyFrame:
+        """
+        Compute the partitions, and keep them where they are computed.
+
+        Parameters
+        ----------
+        **kwargs
+            As :func:`dask.persist` takes them.
+
+        Returns
+        -------
+        LazyFrame
+        """
+        kept: LazyFrame = super(LazyFrame, self._afresh()).persist(**kwargs)
+        return kept
+
+    def _afresh(self) -> LazyFrame:
+        """Give the collection itself; of a sink a new plan, since it is to write again, though it has written before."""
+        if not self._plan().outputs:
+            return self
+        out = LazyFrame(self._lf)
+        out._options = self._options
+        return out
 
     @property
     def partitions(self) -> Partitions:

@@ -48,6 +48,8 @@ class Options:
         How rows are shuffled.
     split_every : int
         How many partial results are combined at once.
+    overwrite : bool
+        Whether sinks replace what is there.
     """
 
     fallback: FallbackMode
@@ -56,6 +58,7 @@ class Options:
     broadcast_limit: int
     shuffle_method: ShuffleMethod
     split_every: int
+    overwrite: bool
 
     @classmethod
     def current(cls, **overrides: Any) -> Options:
@@ -96,6 +99,8 @@ class Options:
             value, choices = getattr(self, name), get_args(allowed)
             if value not in choices:
                 raise ValueError(f"{name.replace('_', '-')} must be one of {', '.join(choices)}, not {value!r}")
+        if not isinstance(self.overwrite, bool):
+            raise ValueError(f"overwrite must be true or false, not {self.overwrite!r}")
         rows = self.max_rows_per_partition
         return replace(
             self,

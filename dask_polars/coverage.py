@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
@@ -51,6 +52,7 @@ _SETTINGS: dict[str, Any] = {
     "max_rows_per_partition": None,
     "shuffle_method": "auto",
     "split_every": 8,
+    "overwrite": False,
 }
 
 _SHUFFLES = {"hash": "hash shuffle", "range": "range shuffle", "order": "shuffle back into row order"}
@@ -64,6 +66,10 @@ _STEPS = {
     "with-position": "row positions",
     "map-partitions": "in each partition",
     "quantile-pick": "values of the range of a rank",
+    "write": "each partition written",
+    "commit": "files put into place",
+    "stage": "each partition staged",
+    "merge": "streamed into one file",
 }
 
 
@@ -87,6 +93,15 @@ class Tables:
     def scan(self) -> Any:
         """Scan the Parquet files."""
         return scan_parquet(self.files / "*.parquet")
+
+    def new(self) -> Path:
+        """Name a directory that is not there yet."""
+        return self.files / uuid4().hex
+
+    def lazy_sink(self, name: str) -> pl.LazyFrame:
+        """Write a frame, once it is asked for."""
+        sink: pl.LazyFrame = self.a.sink_csv(self.new() / name, lazy=True, mkdir=True).to_polars()
+        return sink
 
 
 @dataclass(frozen=True)
@@ -252,7 +267,18 @@ CASES: tuple[Case, ...] = (
     Case("`is_duplicated`, `is_unique`, `is_first_distinct`", lambda t: t.a.filter(c("k").is_first_distinct())),
     # The rest
     Case("`LazyFrame.map_batches`", lambda t: t.a.map_batches(_first)),
-    Case("`sink_parquet(lazy=True)` and other sinks", lambda t: t.a.sink_parquet(t.files / "out.parquet", lazy=True)),
+    Case(
+        "`sink_parquet`, `sink_csv`, `sink_ipc`, `sink_ndjson` to one file",
+        lambda t: t.a.sink_parquet(t.new() / "one.parquet", lazy=True, mkdir=True),
+    ),
+    Case(
+        "these to a directory, or as a `pl.PartitionBy` says",
+        lambda t: t.a.sink_parquet(pl.PartitionBy(t.new(), key="k"), lazy=True),
+    ),
+    Case(
+        "several sinks in one `collect_all`",
+        lambda t: LazyFrame(pl.collect_all([t.lazy_sink(name) for name in ("1.csv", "2.csv")], lazy=True)),
+    ),
 )
 
 
@@ -313,7 +339,7 @@ def _step_of(stage: Stage) -> Iterator[str]:
     for item in _inputs(stage):
         if item.scalars is not None:
             yield "broadcast of one row"
-        if item.mode is Mode.BROADCAST and stage.npartitions > 1:
+        if item.mode is Mode.BROADCAST and stage.npartitions > 1 and stage.operation not in ("write", "stage"):
             yield "broadcast of the smaller side" if stage.operation in ("join-broadcast", "join-asof") else "broadcast"
     if isinstance(stage, MapStage) and stage.fallback:
         yield "**one partition**"
@@ -333,6 +359,8 @@ def _scan_text(stage: ScanStage) -> str:
 
 
 def _regroup_text(stage: RegroupStage) -> Iterator[str]:
+    if stage.operation == "reports":
+        return  # of a few bytes
     joined = any(len(group) > 1 for group in stage.groups)
     below = {source.operation.rsplit("-", 1)[-1] for source in stage.sources}
     if joined and below <= {"partial", "combine"}:

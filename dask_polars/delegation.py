@@ -10,9 +10,13 @@ from typing import Any
 import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 
+from dask_polars.io.commit import as_target
+
 # Methods whose code in Polars calls only public methods of the frame, to collect it or to pass it on: it is called with
 # ours, so that what is collected is collected by Dask.
 _ON_OURS = ("describe", "pipe")
+# Methods that write files.
+_TO_FILES = ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson")
 # Methods that have an engine, but run nothing.
 _NOT_RUNNING = ("explain", "show_graph")
 # Methods with the ``storage_options`` of an object store, which users of fsspec write otherwise.
@@ -104,6 +108,10 @@ def _method(name: str, member: Callable[..., Any]) -> Callable[..., Any]:
             kwargs["engine"] = DaskEngine()
         lead = [prepared(item) if functions or index in places else unwrap(item) for index, item in enumerate(args)]
         named = {key: prepared(item) if functions or key in frames else unwrap(item) for key, item in kwargs.items()}
+        if name in _TO_FILES and lead:
+            lead[0] = as_target(lead[0])
+        elif name in _TO_FILES and "path" in named:
+            named["path"] = as_target(named["path"])
         return wrap(getattr(self._lf, name)(*lead, **named))
 
     return method

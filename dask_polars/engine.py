@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from polars.lazyframe.opt_flags import QueryOptFlags
 from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
 from dask_polars.errors import PlanSendError
-from dask_polars.execution import Target, choose_target, local_engine, run_queries
-from dask_polars.plan import Plan, plan_queries
-from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, submit
+from dask_polars.execution import Target, choose_target, here, local_engine, run_plan, run_queries, writes
+from dask_polars.io.commit import Written, as_target
+from dask_polars.io.writing import told
+from dask_polars.plan import Fallback, Plan, plan_queries
+from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, streamed, submit
 
 
 class DaskEngine(Engine):
@@ -43,6 +45,8 @@ class DaskEngine(Engine):
         Bytes up to which a side of a join is sent to every partition of the other.
     shuffle_method : {"auto", "p2p", "tasks"}, optional
         How rows are shuffled.
+    overwrite : bool, optional
+        Whether sinks replace a file, or a directory with all that is in it, that is there already.
 
     Examples
     --------
@@ -61,6 +65,7 @@ class DaskEngine(Engine):
         max_rows_per_partition: int | None = None,
         broadcast_limit: int | str | None = None,
         shuffle_method: str | None = None,
+        overwrite: bool | None = None,
     ) -> None:
         if client is not None and not (hasattr(client, "scheduler_info") and hasattr(client, "get")):
             raise TypeError(f"DaskEngine takes a distributed.Client, not a {type(client).__name__}")
@@ -73,6 +78,7 @@ class DaskEngine(Engine):
             "max_rows_per_partition": max_rows_per_partition,
             "broadcast_limit": broadcast_limit,
             "shuffle_method": shuffle_method,
+            "overwrite": overwrite,
         }
         Options.current(**self._overrides)  # a wrong value fails here
 
@@ -152,16 +158,31 @@ class DaskEngine(Engine):
         background: bool = False,
         post_opt_callback: Any = None,
     ) -> Any:
+        options = self._options()
+        if target.get is None and writes(lf):
+            target, options = here(options)
         if target.get is None:
             return _run_here(lf, optimizations, background=background, post_opt_callback=post_opt_callback)
         if not background:
-            (frame,) = run_queries([lf], target, self._options())
+            (frame,) = run_queries([lf], target, options)
             return frame
         if target.client is None:
             lf.collect_schema()  # a wrong query fails here, as it would with Polars
-            options = self._options()
             return BackgroundQuery(lambda: run_queries([lf], target, options)[0])
-        return ClusterQuery(target.client, submit(self._plan(lf), target))
+        plan = self._plan(lf)
+        return ClusterQuery(target.client, submit(plan, target), plan)
+
+    def _write(self, sink: pl.LazyFrame, callback: Any) -> None:
+        """Run a sink, and tell a function of this process what was written."""
+        target, options = self._target(), self._options()
+        if target.get is None:
+            target, options = here(options)
+        plan = plan_queries([sink], options)
+        plan.announce()
+        (output,) = plan.outputs
+        *_, done = run_plan(replace(plan, roots=(*plan.roots, output.committed)), target)
+        if callback is not None:
+            callback(told([Written(*row) for row in done.rows()]))
 
     def execute(self, lf: pl.LazyFrame, *, optimizations: QueryOptFlags | None = None) -> DaskQueryResult:
         """
@@ -182,18 +203,19 @@ class DaskEngine(Engine):
         if target.get is None:
             return DaskQueryResult(LazyFrame(self._run(lf, target, optimizations)), self)
         frame = LazyFrame(lf)._planned_with(self._options())
-        if target.client is None:
-            (kept,) = dask.persist(frame, scheduler=target.get)
-            return DaskQueryResult(kept, self)
-        from distributed import futures_of
+        with frame._plan().running():
+            if target.client is None:
+                (kept,) = dask.persist(frame, scheduler=target.get)
+                return DaskQueryResult(kept, self)
+            from distributed import futures_of
 
-        kept = target.client.persist(frame)
-        with aside():
-            errors = [future.exception() for future in futures_of(kept)]
-        for error in errors:
-            if error is not None:
-                raise error
-        return DaskQueryResult(kept, self)
+            kept = target.client.persist(frame)
+            with aside():
+                errors = [future.exception() for future in futures_of(kept)]
+            for error in errors:
+                if error is not None:
+                    raise error
+            return DaskQueryResult(kept, self)
 
     def collect_all(
         self, lfs: Iterable[pl.LazyFrame], *, optimizations: QueryOptFlags | None = None
@@ -217,7 +239,7 @@ class DaskEngine(Engine):
     def _run_all(
         self, lfs: list[pl.LazyFrame], target: Target, options: Options, optimizations: QueryOptFlags | None
     ) -> list[pl.DataFrame]:
-        if target.get is None and optimizations is not None:
+        if target.get is None and optimizations is not None and not any(map(writes, lfs)):
             return pl.collect_all(lfs, engine=local_engine(), optimizations=optimizations)
         return run_queries(lfs, target, options)
 
@@ -383,20 +405,43 @@ def _awaitable(run: Callable[[], Any], gevent: bool) -> Any:
 
 def _sink(name: str) -> Any:
     def sink(self: DaskEngine, lf: pl.LazyFrame, path: Any, *, optimizations: Any = None, **options: Any) -> None:
-        target = self._target()
-        stays_here = not isinstance(path, (str, Path, PartitionBy)) or options.get("sinked_paths_callback")
-        if target.get is not None and stays_here:
-            # A file object or a function of this process: what it is given comes here.
-            frame = self._run(lf, target, optimizations)
-            getattr(frame.lazy(), name)(path, engine=local_engine(), **options)
+        def write(query: pl.LazyFrame, **how: Any) -> Any:
+            return getattr(query, name)(path, **options, **how)
+
+        if not isinstance(path, (str, Path, PartitionBy)):
+            # A file object of this process: what it is given comes here, partition by partition.
+            target = self._target()
+            if target.get is None:
+                write(lf, engine=local_engine(), **_given(optimizations))
+                return
+            in_order = options.get("maintain_order", True)
+            batches = self.collect_batches(lf, optimizations=optimizations, maintain_order=in_order, lazy=True)
+            with streamed(batches, lf.collect_schema()) as stream:
+                write(stream, engine=local_engine())
             return
-        if target.client is not None and isinstance(path, (str, Path)) and "://" not in str(path):
-            path = os.path.abspath(os.path.expanduser(path))
-        self._run(getattr(lf, name)(path, lazy=True, **options), target, optimizations)
+        # A function of this process is called in this process.
+        callback = options.pop("sinked_paths_callback", None)
+        path = as_target(path)
+        try:
+            self._write(write(lf, lazy=True), callback)
+        except PlanSendError as error:
+            Plan((), self._options(), (Fallback("the query", str(error)),)).announce()
+            tell = {} if callback is None else {"sinked_paths_callback": callback}
+            write(lf, engine=local_engine(), **_given(optimizations), **tell)
 
     sink.__name__ = name
     sink.__qualname__ = f"DaskEngine.{name}"
-    sink.__doc__ = f"Write a result; see :meth:`polars.LazyFrame.{name}`. It is written by one task."
+    sink.__doc__ = f"""
+        Write a result, each partition by its own task; see :meth:`polars.LazyFrame.{name}` for the arguments.
+
+        Files appear together when all of them are written, or not at all. A directory (a path that ends with a slash, or
+        that is there already) gets one file for each partition.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a file, or a directory that is not empty, and the option ``overwrite`` is not set.
+        """
     return sink
 
 

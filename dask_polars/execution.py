@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
 from dask.base import get_scheduler
+from dask.local import get_sync
 from polars.lazyframe.engine_config import get_engine_affinity_override
 
 from dask_polars.config import Options
-from dask_polars.errors import PlanSendError
+from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.errors import PlanDecodeError, PlanSendError
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.graph.names import Names
 from dask_polars.plan import Plan, plan_queries
@@ -82,6 +84,8 @@ def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Option
     -------
     list of polars.DataFrame
     """
+    if target.get is None and any(writes(query) for query in queries):
+        target, options = here(options)
     if target.get is None:
         return pl.collect_all(queries, engine=local_engine())
     try:
@@ -91,6 +95,26 @@ def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Option
         return pl.collect_all(queries, engine=local_engine())
     plan.announce()
     return run_plan(plan, target)
+
+
+def writes(query: pl.LazyFrame) -> bool:
+    """Say whether a query is a sink."""
+    if len(query.collect_schema()):
+        return False
+    try:
+        return decode_with_sources(query).kind in ("Sink", "SinkMultiple")
+    except (PlanDecodeError, pl.exceptions.ComputeError):
+        return False  # Polars alone knows what to do with it
+
+
+def here(options: Options) -> tuple[Target, Options]:
+    """
+    Say where a sink runs that runs in this process.
+
+    Output is written in the same way everywhere, so it is not left to Polars alone. All partitions are here anyway, so
+    there is nothing to say of those that are gathered.
+    """
+    return Target(get_sync), replace(options, fallback="silent")
 
 
 def local_engine() -> Literal["auto", "streaming"]:
@@ -106,7 +130,8 @@ def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
     names = Names(plan.roots)
     keys = [names.keys(stage) for stage in plan.roots]
     graph = expr if target.client is not None else expr.__dask_graph__()
-    results = target.get(graph, keys)
+    with plan.running():
+        results = target.get(graph, keys)
     return [put_together(parts, stage.schema) for parts, stage in zip(results, plan.roots, strict=True)]
 
 

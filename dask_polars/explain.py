@@ -100,6 +100,8 @@ def _title(stage: Stage) -> str:
         return "PARTITIONS of another graph"
     if isinstance(stage, MapStage) and stage.fallback:
         return f"{stage.operation}  (not distributed: {stage.fallback})"
+    if isinstance(stage, CallStage) and stage.note:
+        return f"{stage.operation}  {stage.note}"
     return stage.operation
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from polars.io.plugins import register_io_source
 from polars.lazyframe.in_process import InProcessQuery
 
 from dask_polars.execution import Target, put_together
@@ -126,16 +127,19 @@ class ClusterQuery(InProcessQuery):
         A client of the cluster.
     futures : list of distributed.Future
         The partitions of the result.
+    plan : Plan
+        What is run.
     """
 
-    def __init__(self, client: Any, futures: list[Any]) -> None:
-        self._client, self._futures = client, futures
+    def __init__(self, client: Any, futures: list[Any], plan: Plan) -> None:
+        self._client, self._futures, self._plan = client, futures, plan
         self._result: pl.DataFrame | None = None
 
     def cancel(self) -> None:
         """Cancel the query: tasks that have not started never will."""
         if self._result is None:
             self._client.cancel(self._futures)
+            self._plan.clean()
 
     def fetch(self) -> pl.DataFrame | None:
         """
@@ -169,7 +173,7 @@ class ClusterQuery(InProcessQuery):
             if any(future.cancelled() for future in self._futures):
                 raise _cancelled()
             try:
-                with aside():
+                with self._plan.running(), aside():
                     self._result = put_together(self._client.gather(self._futures))
             except CancelledError:
                 raise _cancelled() from None
@@ -272,6 +276,44 @@ def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:
 def _result(future: Any) -> pl.DataFrame:
     with aside():
         return future.result()
+
+
+@contextlib.contextmanager
+def streamed(batches: Iterable[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.LazyFrame]:
+    """
+    Give batches as a lazy frame that takes them one by one while it runs, once.
+
+    Parameters
+    ----------
+    batches
+        The batches.
+    schema
+        Their columns.
+
+    Yields
+    ------
+    polars.LazyFrame
+        An error of the batches is raised as it is when the block ends, not as Polars reports it.
+    """
+    failed: list[BaseException] = []
+
+    def read(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        try:
+            for batch in batches:
+                frame = batch if predicate is None else batch.filter(predicate)
+                yield frame if columns is None else frame.select(columns)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    try:
+        yield register_io_source(read, schema=schema)
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
 
 
 def _rechunked(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:

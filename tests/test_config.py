@@ -25,6 +25,7 @@ def test_defaults() -> None:
         broadcast_limit=64 * MIB,
         shuffle_method="auto",
         split_every=8,
+        overwrite=False,
     )
     assert dask.config.get("dask-polars.partition-size") == "128 MiB"
     assert set(defaults()["dask-polars"]) == {name.replace("_", "-") for name in Options.__dataclass_fields__}

@@ -390,13 +390,6 @@ def test_relative_paths_are_those_of_the_client(client: Any, tmp_path: Path, mon
         assert_frame_equal(lf.collect(engine=engine(client)), lf.collect())
 
 
-def test_that_a_sink_is_one_task_is_said(sync: None, tmp_path: Path) -> None:
-    with pytest.warns(dp.FallbackWarning, match="written by one task"):
-        DATA.lazy().sink_parquet(tmp_path / "x", engine=engine(fallback="warn"))
-    with pytest.raises(dp.FallbackError, match="written by one task"):
-        DATA.lazy().sink_parquet(tmp_path / "x", engine=engine(fallback="raise"))
-
-
 def test_what_cannot_be_sent_runs_here(sync: None, tmp_path: Path) -> None:
     DATA.write_parquet(tmp_path / "x.parquet")
     with open(tmp_path / "x.parquet", "rb") as file:

@@ -144,6 +144,8 @@ class Builder:
         if stage.lazy:
             task = Task(None, worker.call_lazily, stage.function, arguments, *frames)
             return Task(None, worker.run, stage.name, index, task) if run else task
+        if stage.streams:
+            return Task(None, worker.call_streaming, stage.name, index, stage.function, arguments, *frames)
         return Task(None, worker.call, stage.name, index, stage.function, arguments, *frames)
 
     def emit_regroup(self, stage: RegroupStage, index: int, run: bool) -> Operand:

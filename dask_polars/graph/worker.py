@@ -141,6 +141,15 @@ def call(label: str, index: int, function: Callable[..., Any], arguments: tuple[
         return out.collect(engine=ENGINE) if isinstance(out, pl.LazyFrame) else out
 
 
+def call_streaming(
+    label: str, index: int, function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame
+) -> pl.DataFrame:
+    """Call a function that runs its lazy inputs itself."""
+    with _named(label, index, *frames):
+        out: pl.DataFrame = function(*(as_pending(frame).frame for frame in frames), *arguments)
+        return out
+
+
 def call_lazily(function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Pending:
     """Call a function on lazy frames; nothing runs."""
     return pending(function(*(as_pending(frame).frame for frame in frames), *arguments), *frames)

@@ -68,11 +68,16 @@ class Planner:
         What to plan with.
     cluster
         The cluster that it will run on; None where there is none.
+    fallbacks
+        What was gathered to one partition, and why.
+    outputs
+        The sinks, as :class:`dask_polars.plan.sink.Output`.
     """
 
     options: Options
     cluster: Cluster | None = None
     fallbacks: list[Fallback] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.io.paths import listing_once
 from dask_polars.plan.planner import Fallback, Planner
+from dask_polars.plan.sink import Output
 from dask_polars.plan.stages import MapStage, Size, Stage
 
 
@@ -32,21 +34,28 @@ class Plan:
         What it was planned with.
     fallbacks
         What is gathered to one partition, and why.
+    outputs
+        What its sinks write.
     """
 
     roots: tuple[Stage, ...]
     options: Options
     fallbacks: tuple[Fallback, ...]
+    outputs: tuple[Output, ...] = ()
 
     def announce(self) -> None:
         """
-        Say what is gathered to one partition, as the options want it.
+        Say what is gathered to one partition, as the options want it, and refuse to write where something is already.
 
         Raises
         ------
         FallbackError
             If the options say ``fallback="raise"`` and there is any.
+        FileExistsError
+            If there is something where a sink is to write, and the options do not say ``overwrite``.
         """
+        for output in self.outputs:
+            output.check()
         if self.options.fallback == "silent":
             return
         for item in self.fallbacks:
@@ -54,6 +63,23 @@ class Plan:
             if self.options.fallback == "raise":
                 raise FallbackError(text)
             warnings.warn(text, FallbackWarning, stacklevel=level_of_user())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Remove what is left of sinks when a run is over, whatever it came to."""
+        try:
+            yield
+        finally:
+            self.clean()
+
+    def clean(self) -> None:
+        """Remove what is left of sinks; what cannot be removed is hidden, and said."""
+        for output in self.outputs:
+            try:
+                output.clean()
+            except Exception as error:
+                text = f"{output.request.target.staging} could not be removed: {error}"
+                warnings.warn(text, RuntimeWarning, stacklevel=level_of_user())
 
 
 def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any = None) -> Plan:
@@ -81,7 +107,7 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any 
     planner = Planner(options, current_cluster(client))
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
-    return Plan(roots, options, tuple(planner.fallbacks))
+    return Plan(roots, options, tuple(planner.fallbacks), tuple(planner.outputs))
 
 
 def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:

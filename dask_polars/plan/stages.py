@@ -305,12 +305,19 @@ class CallStage(Stage):
         ``indexed``.
     lazy
         Whether it takes and gives lazy frames, and so can be part of a larger fragment.
+    streams
+        Whether it takes lazy frames, runs them itself, and gives a frame: no partition need be in memory as a whole.
+    note
+        What it does, for people.
+    content
+        A hash of the function and the arguments, where these do not say by themselves what they are.
     """
 
     function: Callable[..., Any]
     sources: tuple[Input, ...]
     arguments: tuple[Any, ...] = ()
     lazy: bool = False
+    streams: bool = False
     indexed: bool = False
     note: str = ""
     content: str | None = None

@@ -1,0 +1,408 @@
+"""
+Output that appears as a whole or not at all.
+
+Files are written below a hidden directory beside the target, under names that no two attempts share. Then the files of
+those attempts that succeeded are put together there, and take the place of the target at once: by renaming, or in an
+object store by copies on the server, one after the other. That may be done twice, or partly: what was done is noted
+beside the files, and whoever comes later sees it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from dask_polars.io.paths import filesystem, is_remote
+
+_TRIES = 3
+_OPEN, _COMMIT, _WHOLE, _OLD = "open", "commit-", "whole-", "old-"
+
+
+@dataclass(frozen=True)
+class Written:
+    """
+    A file that was written.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    rows
+        Number of rows.
+    bytes
+        Size on disk, in bytes.
+    """
+
+    path: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    Where output is to appear.
+
+    Parameters
+    ----------
+    path
+        A file or a directory: an absolute path, or one with a scheme. No slash stands at the end.
+    directory
+        Whether it is a directory.
+    run
+        What tells this run from others.
+    overwrite
+        Whether what is there is replaced.
+    mkdir
+        Whether missing directories above it are made.
+    """
+
+    path: str
+    directory: bool
+    run: str
+    overwrite: bool = False
+    mkdir: bool = False
+    storage: Any = field(default=None, repr=False)
+
+    @property
+    def staging(self) -> str:
+        """The hidden directory beside it."""
+        above, _, name = self.path.rpartition("/")
+        if above.endswith(":/"):  # a bucket has nothing beside it
+            above = self.path
+        return f"{above}/.{name}.dask-polars-{self.run}"
+
+    def staged(self, name: str) -> str:
+        """Give a path in the hidden directory."""
+        return f"{self.staging}/{name}"
+
+
+def target_path(path: str) -> str:
+    """
+    Make the path of a target absolute.
+
+    Parameters
+    ----------
+    path
+        As the user wrote it.
+
+    Returns
+    -------
+    str
+        Without a slash at its end.
+    """
+    if is_remote(path):
+        return path.rstrip("/")
+    local = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
+    return os.path.realpath(local) if os.path.islink(local) else local
+
+
+def means_directory(path: str) -> bool:
+    """Say whether a path that the user wrote is one of a directory: it ends with a slash, or it is there already."""
+    return path.endswith(("/", os.sep)) or (not is_remote(path) and os.path.isdir(target_path(path)))
+
+
+def as_target(path: Any) -> Any:
+    """Write the path of a directory that is there such that Polars takes it for a target: it has no use for one itself."""
+    if isinstance(path, (str, os.PathLike)) and not is_remote(os.fspath(path)) and means_directory(os.fspath(path)):
+        return f"file://{target_path(os.fspath(path))}/"
+    return path
+
+
+# ---------------------------------------------------------------- steps of a run
+
+
+def check_free(target: Target) -> None:
+    """
+    Refuse to write where something is already.
+
+    Parameters
+    ----------
+    target
+        The target.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file, or a directory with files, and the target does not say that it is to be replaced.
+    """
+    if not target.overwrite and _store(target).occupied():
+        what = "is a directory that is not empty" if target.directory else "is there already"
+        raise FileExistsError(
+            f"{target.path} {what}: remove it, write to another place, or replace it with the option overwrite "
+            "(dask.config.set({'dask-polars.overwrite': True}), or DaskEngine(overwrite=True))"
+        )
+
+
+def begin(target: Target) -> None:
+    """
+    Make the hidden directory of a run.
+
+    Parameters
+    ----------
+    target
+        The target.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory above the target is missing, and is not to be made.
+    """
+    _store(target).write(_OPEN, "")
+
+
+def is_open(target: Target) -> bool:
+    """Say whether a run goes on: it was begun, and not cleaned up."""
+    return _store(target).has(_OPEN)
+
+
+def committed(target: Target) -> list[Written] | None:
+    """Give what this run has put into place; None where it has not."""
+    return _store(target).committed()
+
+
+def commit(target: Target, files: Sequence[tuple[Written, str]]) -> list[Written]:
+    """
+    Put files into place.
+
+    Parameters
+    ----------
+    target
+        The target.
+    files
+        Files in the hidden directory, and where each of them goes: a path below the target if that is a directory,
+        nothing if it is a file.
+
+    Returns
+    -------
+    list of Written
+        The same files, in their places.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something in that place, and it is not to be replaced.
+    FileNotFoundError
+        If a file that a task has written is not to be seen here.
+    """
+    placed = [Written(f"{target.path}/{to}" if to else target.path, file.rows, file.bytes) for file, to in files]
+    _store(target).commit([(file.path, to) for file, to in files], placed)
+    return placed
+
+
+def clean(target: Target) -> None:
+    """Remove the hidden directory, whatever the run came to; what was to be replaced, and was not, is put back."""
+    _store(target).clean()
+
+
+def abandon(target: Target, path: str) -> None:
+    """Remove what a task has written to the hidden directory when that was removed already."""
+    _store(target).abandon(path)
+
+
+def _store(target: Target) -> _Local | _Remote:
+    return _Remote(target) if is_remote(target.path) else _Local(target)
+
+
+def _as_json(files: Sequence[Written]) -> str:
+    return json.dumps([[file.path, file.rows, file.bytes] for file in files])
+
+
+def _from_json(text: str) -> list[Written]:
+    return [Written(*item) for item in json.loads(text)]
+
+
+# ---------------------------------------------------------------- a file system
+
+
+class _Local:
+    """A target in a file system, which has renames."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def occupied(self) -> bool:
+        path = self.target.path
+        if self.target.directory and os.path.isdir(path):
+            with os.scandir(path) as found:
+                return any(True for _ in found)
+        return os.path.lexists(path)
+
+    def write(self, name: str, text: str) -> None:
+        staging = self.target.staging
+        if not os.path.isdir(staging):
+            if self.target.mkdir:
+                os.makedirs(staging, exist_ok=True)
+            else:
+                try:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(staging)
+                except FileNotFoundError:
+                    raise FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}") from None
+        part = self.target.staged(f"{name}.{uuid4().hex}")
+        with open(part, "w") as file:
+            file.write(text)
+        os.replace(part, self.target.staged(name))
+
+    def has(self, name: str) -> bool:
+        return os.path.exists(self.target.staged(name))
+
+    def committed(self) -> list[Written] | None:
+        # The whole was renamed, so it is no longer where it was put together: nothing else takes it from there.
+        for token in self._tokens(_COMMIT):
+            if not self.has(_WHOLE + token):
+                with open(self.target.staged(_COMMIT + token)) as file:
+                    return _from_json(file.read())
+        return None
+
+    def commit(self, files: Sequence[tuple[str, str]], placed: Sequence[Written]) -> None:
+        token = uuid4().hex
+        whole = self.target.staged(_WHOLE + token)
+        if self.target.directory:
+            os.makedirs(whole)
+        for source, to in files:
+            self._link(source, os.path.join(whole, to) if to else whole)
+        check_free(self.target)
+        self.write(_COMMIT + token, _as_json(placed))
+        self._swap(whole, token)
+
+    def _link(self, source: str, to: str) -> None:
+        if not os.path.exists(source):
+            raise FileNotFoundError(
+                f"{source} was written by a task, and is not to be seen by the one that puts the files of "
+                f"{self.target.path} together: all workers need the same file system"
+            )
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        try:
+            os.link(source, to)  # not moved: whoever does the same again finds it in its place
+        except OSError:
+            shutil.copyfile(source, to)
+
+    def _swap(self, whole: str, token: str) -> None:
+        path = self.target.path
+        if not self.target.overwrite or not os.path.lexists(path):
+            os.rename(whole, path)  # fails where there are files by now
+            return
+        if not self.target.directory:
+            os.replace(whole, path)
+            return
+        replaced = self.target.staged(_OLD + token)
+        os.rename(path, replaced)
+        try:
+            os.rename(whole, path)
+        except BaseException:
+            os.rename(replaced, path)
+            raise
+
+    def clean(self) -> None:
+        if not os.path.lexists(self.target.path):
+            for token in self._tokens(_OLD):  # whoever was to replace it was killed in between
+                with contextlib.suppress(OSError):
+                    os.rename(self.target.staged(_OLD + token), self.target.path)
+        # First the mark of an open run, so that tasks that still run do not start to write anew.
+        with contextlib.suppress(OSError):
+            os.remove(self.target.staged(_OPEN))
+        for _ in range(_TRIES):  # a task that still runs may make a file meanwhile
+            shutil.rmtree(self.target.staging, ignore_errors=True)
+            if not os.path.lexists(self.target.staging):
+                return
+        shutil.rmtree(self.target.staging)
+
+    def abandon(self, path: str) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.remove(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.target.staging)
+
+    def _tokens(self, prefix: str) -> list[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.target.staging) as found:
+            names = [entry.name.removeprefix(prefix) for entry in found if entry.name.startswith(prefix)]
+            return [name for name in names if "." not in name]
+        return []
+
+
+# ---------------------------------------------------------------- an object store
+
+
+class _Remote:
+    """A target in an object store: nothing can be renamed, and each object appears by itself, as a whole."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.fs, self.root = filesystem(target.path)
+        self.staging = self._root(target.staging)
+
+    def _root(self, path: str) -> str:
+        """Give a path of this target as the file system writes it."""
+        root: str = self.fs._strip_protocol(path)
+        return root
+
+    def _find(self, root: str) -> list[str]:
+        self.fs.invalidate_cache()
+        found: list[str] = self.fs.find(root)
+        return found
+
+    def _content(self) -> set[str]:
+        """List the objects that a reader of the target would read."""
+        if not self.target.directory:
+            self.fs.invalidate_cache()
+            return {self.root} if self.fs.exists(self.root) else set()
+        marks = {self.root, f"{self.root}/"}  # some tools write an object for a directory
+        return {name for name in self._find(self.root) if name not in marks and not name.startswith(self.staging)}
+
+    def occupied(self) -> bool:
+        return bool(self._content())
+
+    def write(self, name: str, text: str) -> None:
+        self.fs.pipe_file(f"{self.staging}/{name}", text.encode())
+
+    def has(self, name: str) -> bool:
+        self.fs.invalidate_cache()
+        found: bool = self.fs.exists(f"{self.staging}/{name}")
+        return found
+
+    def _begun(self) -> list[list[Written]]:
+        names = [name for name in self._find(self.staging) if name.startswith(f"{self.staging}/{_COMMIT}")]
+        return [_from_json(self.fs.cat_file(name).decode()) for name in names]
+
+    def committed(self) -> list[Written] | None:
+        return None  # copying again does no harm
+
+    def commit(self, files: Sequence[tuple[str, str]], placed: Sequence[Written]) -> None:
+        begun = self._begun()
+        if not begun:  # otherwise what is there is what an earlier attempt has copied
+            check_free(self.target)
+        finals = [self._root(file.path) for file in placed]
+        before = {self._root(file.path) for files in begun for file in files}
+        stale = (self._content() if self.target.overwrite else before) - set(finals)
+        self.write(_COMMIT + uuid4().hex, _as_json(placed))
+        try:
+            if finals:
+                self.fs.copy([self._root(source) for source, _ in files], finals)
+        except Exception:
+            if not self.target.overwrite:
+                self._remove_all(finals)
+            raise
+        self._remove_all(sorted(stale))
+
+    def _remove_all(self, names: Sequence[str]) -> None:
+        there = [name for name in names if self.fs.exists(name)]
+        if there:
+            self.fs.rm(there)
+
+    def clean(self) -> None:
+        names = self._find(self.staging)
+        if names:
+            self.fs.rm(names)
+
+    def abandon(self, path: str) -> None:
+        names = self._find(self._root(path))
+        if names:
+            self.fs.rm(names)
