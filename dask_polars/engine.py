@@ -177,7 +177,7 @@ class DaskEngine(Engine):
         target, options = self._target(), self._options()
         if target.get is None:
             target, options = here(options)
-        plan = plan_queries([sink], options)
+        plan = plan_queries([sink], options, target.client)
         plan.announce()
         (output,) = plan.outputs
         *_, done = run_plan(replace(plan, roots=(*plan.roots, output.committed)), target)

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from dask_polars.io.paths import filesystem, is_remote
+from dask_polars.io.storage import Storage
 
 _TRIES = 3
 _OPEN, _COMMIT, _WHOLE, _OLD = "open", "commit-", "whole-", "old-"
@@ -61,6 +62,8 @@ class Target:
         Whether what is there is replaced.
     mkdir
         Whether missing directories above it are made.
+    storage
+        How an object store is reached.
     """
 
     path: str
@@ -68,7 +71,7 @@ class Target:
     run: str
     overwrite: bool = False
     mkdir: bool = False
-    storage: Any = field(default=None, repr=False)
+    storage: Storage = field(default=Storage(), repr=False)
 
     @property
     def staging(self) -> str:
@@ -336,7 +339,7 @@ class _Remote:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.fs, self.root = filesystem(target.path)
+        self.fs, self.root = filesystem(target.path, target.storage)
         self.staging = self._root(target.staging)
 
     def _root(self, path: str) -> str:

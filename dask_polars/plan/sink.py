@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from dask_polars.dsl.sinks import SinkPayload
 from dask_polars.io.commit import Target, check_free, clean, means_directory, target_path
+from dask_polars.io.storage import Storage
 from dask_polars.io.writing import DONE, REPORT, Request, begin_run, end_run, end_runs, finish, write_part
 from dask_polars.plan.fallback import lower_fallback
 from dask_polars.plan.planner import Planner, lowers
@@ -55,6 +56,7 @@ def lower_sink(planner: Planner, region: Region) -> Stage:
         run=uuid4().hex[:12],
         overwrite=planner.options.overwrite,
         mkdir=payload.mkdir,
+        storage=Storage.of(region.core),
     )
     request = Request(payload, target, rows.npartitions, tuple(schema.items()))
     done = _commit(planner, _write(rows, request), request)
