@@ -73,7 +73,10 @@ def test_the_table_of_options_is_that_of_the_configuration() -> None:
 
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| `(.+?)` \|", README.read_text(), flags=re.MULTILINE))
     defaults = config.defaults()[config.NAMESPACE]
-    assert rows == {name: "null" if value is None else str(value) for name, value in defaults.items()}
+    words = {None: "null", True: "true", False: "false"}
+    assert rows == {
+        name: words[value] if value is None or value is bool(value) else str(value) for name, value in defaults.items()
+    }
 
 
 def test_the_design_names_every_module() -> None:
