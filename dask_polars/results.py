@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from dask._task_spec import DataNode, cull
 from polars.io.plugins import register_io_source
 from polars.lazyframe.in_process import InProcessQuery
 
@@ -252,9 +253,17 @@ def batches_of(plan: Plan, target: Target, *, chunk_size: int | None, in_order: 
 
 
 def _run_here(plan: Plan, target: Target) -> Iterator[pl.DataFrame]:
+    """Run a plan in this process: partition by partition, unless these share tasks, which would run more than once."""
     assert target.get is not None
     expr = PartsExpr(plan.roots, plan.options.shuffle_method)
-    yield from target.get(expr.__dask_graph__(), expr.__dask_keys__())
+    graph, keys = expr.__dask_graph__(), expr.__dask_keys__()
+    parts = [cull(graph, [key]) for key in keys]
+    tasks = [name for part in parts for name, task in part.items() if not isinstance(task, DataNode)]
+    if len(set(tasks)) == len(tasks):
+        for part, key in zip(parts, keys, strict=True):
+            yield from target.get(part, [key])
+    else:
+        yield from target.get(graph, keys)
 
 
 def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:

@@ -449,6 +449,55 @@ def test_file_objects_and_functions_get_a_stream(scheduler: None) -> None:
     assert_frame_equal(pl.concat(got), ROWS)
 
 
+def test_batches_come_one_by_one(threads: None) -> None:
+    """The next partition is computed when the function is done with the one before."""
+    events: list[str] = []
+
+    def compute(part: pl.DataFrame) -> pl.DataFrame:
+        events.append("computed")
+        return part
+
+    lf = dp.from_polars(ROWS, npartitions=3).map_partitions(compute, schema=ROWS.schema)
+    lf.sink_batches(lambda batch: events.append("taken"))
+    assert events == ["computed", "taken"] * 3
+    events.clear()
+    lf.sink_batches(lambda batch: events.append("taken") or True)
+    assert events == ["computed", "taken"]
+
+
+def test_delta(scheduler: None, tmp_path: Path) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    lf = dp.from_polars(ROWS, npartitions=3)
+    lf.sink_delta(tmp_path / "t")
+    lf.to_polars().sink_delta(tmp_path / "t", mode="append", engine=dp.DaskEngine(max_rows_per_partition=3))
+    assert deltalake.DeltaTable(tmp_path / "t").version() == 1
+    assert_frame_equal(pl.read_delta(str(tmp_path / "t")).sort("v"), pl.concat([ROWS, ROWS]).sort("v"))
+    with pytest.raises(Exception, match="exists"):
+        lf.sink_delta(tmp_path / "t")
+    with pytest.raises(Exception, match="strict integer parsing failed"):
+        lf.with_columns(pl.col("k").str.to_integer()).sink_delta(tmp_path / "t", mode="overwrite")
+    assert deltalake.DeltaTable(tmp_path / "t").version() == 1
+
+
+def test_iceberg(scheduler: None, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    catalog = pytest.importorskip("pyiceberg.catalog.sql").SqlCatalog(
+        "c", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}/tables"
+    )
+    catalog.create_namespace("n")
+    lf = dp.from_polars(ROWS, npartitions=3)
+    done = lf.sink_iceberg("n.t", mode="append", catalog=catalog, create_if_not_exists=True)
+    assert done.columns == ["metadata_path"]
+    lf.head(2).sink_iceberg("n.t", mode="append", catalog=catalog)
+    table = catalog.load_table("n.t")
+    assert_frame_equal(pl.from_arrow(table.scan().to_arrow()).sort("v"), pl.concat([ROWS, ROWS.head(2)]).sort("v"))
+    with pytest.raises(pl.exceptions.ComputeError, match="strict integer parsing failed"):
+        lf.with_columns(pl.col("v").cast(pl.String) + "x").with_columns(pl.col("v").str.to_integer()).sink_iceberg(
+            "n.t", mode="append", catalog=catalog
+        )
+    assert len(catalog.load_table("n.t").snapshots()) == 2
+
+
 def test_errors_reach_file_objects_as_they_are(threads: None) -> None:
     lf = dp.from_polars(ROWS, npartitions=3).with_columns(pl.col("k").str.to_integer())
     with pytest.raises(pl.exceptions.ComputeError, match="strict integer parsing failed"):
