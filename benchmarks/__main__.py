@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Run:
         self.options = options
         self.engines = available(options.engines.split(","))
         cores = machine.pin(options.cores)
-        memory = None if options.memory in ("", "auto") else parse_bytes(options.memory)
+        memory = parse_bytes(options.memory) if options.memory != "auto" else machine.share_of_memory(len(cores))
         self.limits = Limits(len(cores), memory, options.timeout)
         self.results: dict[str, Any] = {
             "machine": machine.describe(cores),
@@ -163,7 +164,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--queries", default="all", help="as 1,3,5-8,g1,j5,planning or tpch, h2o, micro (default: all)")
     made.add_argument("--engines", default=",".join(ENGINES), help="default: all that are installed")
     made.add_argument("--repeat", type=int, default=3, help="runs of each query on each engine (default: 3)")
-    made.add_argument("--memory", default="auto", help="memory of a worker, as 4GB (default: what Dask does)")
+    made.add_argument(
+        "--memory", default="auto", help="memory of a worker, as 4GB (default: a share of a third of all)"
+    )
     made.add_argument("--timeout", type=float, default=600.0, help="seconds of a query (default: 600)")
     made.add_argument("--cores", type=int, default=2, help="cores, and workers of the cluster (default: 2)")
     made.add_argument("--data", type=Path, default=Path("data"), help="directory of the data sets (default: data)")
@@ -177,6 +180,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     options = parser().parse_args(arguments)
+    # `kill` ends what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         chosen, sizes = select(options.queries), scales(options.scale, options.scaling)
         run = Run(options)

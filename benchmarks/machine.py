@@ -49,6 +49,14 @@ def describe(cores: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def share_of_memory(workers: int) -> int:
+    """Give the bytes of each of some workers that have a third of the memory together.
+
+    The cluster is not alone: the other engines are there at the same time, and keep some memory between their queries.
+    """
+    return psutil.virtual_memory().total // 3 // workers
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

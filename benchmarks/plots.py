@@ -119,7 +119,7 @@ def scaling(rows: Sequence[Row]) -> str:
     axes.minorticks_off()
     axes.set_xlabel("scale")
     axes.set_ylabel(f"seconds of {len(common)} queries")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _clean(axes)
     return _svg(figure)
 

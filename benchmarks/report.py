@@ -43,28 +43,25 @@ def text(runs: Sequence[dict[str, Any]]) -> str:
         parts += [f"{title}: seconds", layout(*queries_table(rows)), layout(*bytes_table(rows))]
     if micro:
         parts.append(micro_text(micro))
-    parts += failures(records)
+    parts += failures(records, micro)
     return "\n\n".join(parts)
 
 
 def micro_text(rows: Sequence[Row]) -> str:
     """Give the tables of micro-benchmarks as text."""
     tables = ((name, micro_table(pick(rows, name=name))) for name in distinct(rows, "name"))
-    return "\n\n".join(f"{name}\n{layout(*table)}" for name, table in tables)
+    return "\n\n".join([*(f"{name}\n{layout(*table)}" for name, table in tables), *failures([], rows)])
 
 
 def machine_line(run: dict[str, Any]) -> str:
     """Say what a run was made on and with."""
     machine, options = run["machine"], run["options"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    memory = (
-        "as Dask and DuckDB limit it" if options["memory"] is None else f"{size(options['memory'])} for each worker"
-    )
     return (
         f"{machine['cpu']}, {len(machine['cores'])} of {machine['cores of the machine']} cores, "
         f"{size(machine['memory'])} of memory, {machine['system']}, Python {machine['python']}; {versions}; "
         f"commit {machine['commit']}; {machine['time']}, load {machine['load']:.1f} at the start; "
-        f"{options['repeat']} runs of each query; memory {memory}; at most {options['timeout']:g} seconds for a query."
+        f"{options['repeat']} runs of each query; {size(options['memory'])} for each worker; at most {options['timeout']:g} seconds for a query."
     )
 
 
@@ -105,9 +102,10 @@ def write(runs: Sequence[dict[str, Any]], path: Path) -> None:
     for name in distinct(micro, "name"):
         rows = pick(micro, name=name)
         body.append(f"<h2>{html.escape(name)}</h2>")
-        body += [draw("micro", pick(rows, measure=measure)) for measure in distinct(rows, "measure")]
+        there = [row for row in rows if row["value"] is not None]
+        body += [draw("micro", pick(there, measure=measure)) for measure in distinct(there, "measure")]
         body.append(_html(micro_table(rows)))
-    said = failures(records)
+    said = failures(records, micro)
     if said:
         body += ["<h2>What failed</h2><ul>", *(f"<li>{html.escape(line)}</li>" for line in said), "</ul>"]
     page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>dask_polars: benchmarks</title><style>{STYLE}</style>"

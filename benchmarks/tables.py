@@ -82,6 +82,7 @@ def size(count: float) -> str:
 
 def micro_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Make the table of one micro-benchmark: a line for each case and measure, a column for each API."""
+    rows = [row for row in rows if row["value"] is not None]
     apis = distinct(rows, "api")
     header = ["case", "measure", *apis]
     body = []
@@ -94,8 +95,6 @@ def micro_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def number(row: Row) -> str:
     """Give a value with its unit."""
-    if row["value"] is None:
-        return row.get("error") or "failed"
     if row["unit"] == "bytes":
         return size(row["value"])
     value: Any = row["value"]
@@ -103,9 +102,9 @@ def number(row: Row) -> str:
     return f"{text} {row['unit']}".strip()
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
+def failures(rows: Sequence[Row], micro: Sequence[Row] = ()) -> list[str]:
     """Say what failed, and what was answered differently."""
-    said = []
+    said = [f"{row['name']}: {row['error']}" for row in micro if row["value"] is None]
     for row in rows:
         where = f"{row['workload']} {row['size']:g}, query {row['query']}, {row['engine']}"
         if row["status"] != "ok":

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--memory", type=int)
+    parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--address")
     options = parser.parse_args()
     be_killed_first()

@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--memory", default="auto")
+    parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--scratch", type=Path, required=True)
     options = parser.parse_args()
     be_killed_first()

@@ -35,7 +35,7 @@ class Setting:
     threads
         Threads of an engine that runs in one process.
     memory
-        Bytes that an engine may use, for engines that take a limit; None for what they do by themselves.
+        Bytes that an engine may use, for engines that take a limit.
     address
         Of the scheduler, for engines that run on a cluster.
     """
@@ -44,7 +44,7 @@ class Setting:
     directory: str
     scratch: Path
     threads: int
-    memory: int | None
+    memory: int
     address: str | None
 
 
@@ -96,6 +96,25 @@ class InProcess:
         pass
 
 
+def persisted(client: Any, collection: Any) -> Any:
+    """Persist a collection, and wait until all of it is there.
+
+    Raises
+    ------
+    Exception
+        Of the first partition that failed.
+    """
+    from distributed import futures_of, wait
+
+    kept = client.persist(collection)
+    futures = futures_of(kept)
+    wait(futures)
+    for future in futures:
+        if future.status != "finished":
+            future.result()  # raises
+    return kept
+
+
 class OnCluster:
     """What engines on a cluster have in common: a client."""
 
@@ -111,15 +130,7 @@ class OnCluster:
 
     def keep(self, collection: Any) -> Any:
         """Compute a collection, and leave it on the workers."""
-        from distributed import futures_of, wait
-
-        kept = self.client.persist(collection)
-        futures = futures_of(kept)
-        wait(futures)
-        for future in futures:
-            if future.status != "finished":
-                future.result()  # raises
-        return kept
+        return persisted(self.client, collection)
 
     def close(self) -> None:
         self.client.close()
@@ -143,7 +154,10 @@ class DaskDataFrame(OnCluster):
 
     def run(self, query: str) -> Any:
         frame = self.setting.workload.dask_dataframe(query, self.setting.directory)
-        return self.keep(frame) if self.setting.workload.keep else frame.compute()
+        if not self.setting.workload.keep:
+            return frame.compute()
+        # Otherwise `persist` may give a collection with partitions that are not there (dask/dask#12488).
+        return self.keep(frame.optimize())
 
     def answer(self, result: Any) -> pl.DataFrame:
         if self.setting.workload.keep:
@@ -164,8 +178,7 @@ class DuckDB:
         self.connection = duckdb.connect()
         self.connection.execute(f"set threads = {setting.threads}")
         self.connection.execute(f"set temp_directory = '{setting.scratch / 'duckdb'}'")
-        if setting.memory is not None:
-            self.connection.execute(f"set memory_limit = '{setting.memory // 1_000_000}MB'")
+        self.connection.execute(f"set memory_limit = '{setting.memory // 1_000_000}MB'")
 
     def run(self, query: str) -> Any:
         statement = self.setting.workload.statement(query, self.setting.directory)

@@ -30,14 +30,14 @@ class Limits:
     cores
         Cores; and so worker processes of one thread, and threads of other engines.
     memory
-        Bytes of each worker, and of an engine in one process as many times that as there are workers; None for what Dask
-        and DuckDB do by themselves. Polars takes no limit.
+        Bytes of each worker, and of an engine in one process as many times that as there are workers. Polars takes no
+        limit.
     timeout
         Seconds of a query.
     """
 
     cores: int
-    memory: int | None
+    memory: int
     timeout: float
 
 
@@ -87,6 +87,7 @@ class Stable:
         self.scratch = directory.resolve() / f"scratch-{workload}-{size:g}"
         self.logs.mkdir(parents=True, exist_ok=True)
         self.scratch.mkdir(parents=True, exist_ok=True)
+        self.warm = WORKLOADS[workload]().warm
         self.engines: dict[str, Child] = {}
         self._cluster: Child | None = None
         self._address = ""
@@ -98,25 +99,26 @@ class Stable:
     def address(self) -> str:
         """Give the address of the cluster, which is started if it is not there."""
         if self._cluster is None:
-            memory = "auto" if self.limits.memory is None else str(self.limits.memory)
-            arguments = ["--workers", str(self.limits.cores), "--memory", memory]
+            arguments = ["--workers", str(self.limits.cores), "--memory", str(self.limits.memory)]
             self._cluster = self._start("benchmarks.harness.cluster", "cluster", *arguments)
             self._address = self._cluster.ask("address", STARTING)
         return self._address
 
     def engine(self, name: str) -> Child:
-        """Give the process of an engine, which is started if it is not there."""
+        """Give the process of an engine, which is started if it is not there, and has run a query to get warm."""
         if name in self.engines:
             return self.engines[name]
         arguments = ["--engine", name, "--workload", self.workload, "--data", str(self.data)]
         arguments += ["--threads", str(self.limits.cores)]
         if name in CLUSTERED:
             arguments += ["--address", self.address()]
-        elif self.limits.memory is not None:
-            arguments += ["--memory", str(self.limits.memory * self.limits.cores)]
+        arguments += ["--memory", str(self.limits.memory * self.limits.cores)]
         threads = self.limits.cores
-        self.engines[name] = self._start("benchmarks.harness.child", name, *arguments, threads=threads)
-        return self.engines[name]
+        child = self.engines[name] = self._start("benchmarks.harness.child", name, *arguments, threads=threads)
+        # Imports, and connections of workers. Whether it is answered is of no interest here.
+        child.ask(("run", self.warm), self.limits.timeout)
+        child.ask(("finish", None), STARTING)
+        return child
 
     def stop(self, name: str) -> None:
         """End an engine; and its cluster with all that uses it, where it has one."""
@@ -231,8 +233,6 @@ def race(
     """
     workload = WORKLOADS[stable.workload]()
     records = []
-    for engine in engines:
-        stable.run(engine, queries[0], -1, None)  # imports, and files into the cache of the system
     for query in queries:
         of_query: list[Record] = []
         answers = {engine: stable.scratch / f"{engine}.arrow" for engine in engines}

@@ -30,6 +30,8 @@ class Workload:
         Gives the SQL of a query, from its name and the directory.
     keep
         Answers may be large: they stay where they were computed, and check sums of them are compared.
+    warm
+        A query that is not heavy, for an engine that was just started.
     compare
         Raises an AssertionError if an answer, the first argument after the query, is not the expected one.
     """
@@ -40,6 +42,7 @@ class Workload:
     dask_dataframe: Callable[[str, str], Any]
     statement: Callable[[str, str], str]
     keep: bool
+    warm: str
     compare: Callable[[str, pl.DataFrame, pl.DataFrame], None]
 
 
@@ -59,7 +62,7 @@ def _tpch() -> Workload:
         return duckdb.statement(int(query), directory)
 
     names = tuple(map(str, queries.QUERIES))
-    return Workload("tpch", names, lazy_frame, dask_dataframe, statement, keep=False, compare=_compare_tpch)
+    return Workload("tpch", names, lazy_frame, dask_dataframe, statement, keep=False, warm="6", compare=_compare_tpch)
 
 
 def _h2o() -> Workload:
@@ -75,7 +78,9 @@ def _h2o() -> Workload:
         return dask_dataframe.QUERIES[query](queries.tables(directory, read))
 
     names = tuple(queries.QUERIES)
-    return Workload("h2o", names, lazy_frame, dask_dataframe, duckdb.statement, keep=True, compare=_compare_checks)
+    return Workload(
+        "h2o", names, lazy_frame, dask_dataframe, duckdb.statement, keep=True, warm="g1", compare=_compare_checks
+    )
 
 
 WORKLOADS: dict[str, Callable[[], Workload]] = {"tpch": _tpch, "h2o": _h2o}

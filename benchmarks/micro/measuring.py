@@ -73,4 +73,4 @@ def make_files(directory: Path, files: int) -> Path:
             frame = pl.DataFrame({"k": [number % 97 for number in numbers], "v": [float(number) for number in numbers]})
             frame.write_parquet(made / f"part-{i:06}.parquet")
 
-    return make(directory, "files.json", {"files": files, "rows": ROWS_PER_FILE}, write)
+    return make(directory, "_files.json", {"files": files, "rows": ROWS_PER_FILE}, write)

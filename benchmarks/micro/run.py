@@ -43,8 +43,7 @@ def run_micro(name: str, data: Path, limits: Limits, out: Path, options: argpars
     cluster = child = None
     try:
         if name in CLUSTERED:
-            memory = "auto" if limits.memory is None else str(limits.memory)
-            of_cluster = ["--workers", str(limits.cores), "--memory", memory, "--scratch", str(scratch)]
+            of_cluster = ["--workers", str(limits.cores), "--memory", str(limits.memory), "--scratch", str(scratch)]
             log = logs / f"micro-{name}-cluster.log"
             cluster = Child("benchmarks.harness.cluster", of_cluster, log, {"POLARS_MAX_THREADS": "1"})
             arguments += ["--address", cluster.ask("address", STARTING)]

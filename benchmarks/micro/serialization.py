@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,12 @@ def as_pandas(frame: pl.DataFrame) -> Any:
 
 
 def _both_ways(value: Any) -> Any:
+    """Write a message, put it into one piece of memory as the network does, and read it."""
+
     def call() -> None:
-        loads(dumps({"data": Serialize(value)}))
+        frames = dumps({"data": Serialize(value)})
+        received = memoryview(b"".join(frames))
+        ends = list(accumulate(map(nbytes, frames)))
+        loads([received[start:end] for start, end in zip([0, *ends], ends, strict=False)])
 
     return call

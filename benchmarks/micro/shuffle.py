@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.harness.counters import Watch, worker_counters
+from benchmarks.harness.engines import persisted
 from benchmarks.micro.measuring import Row, Setting, row
 
 NAME = "shuffle"
@@ -39,14 +40,15 @@ def measure(setting: Setting) -> list[Row]:
     client, directory = setting.client, setting.h2o / "groups"
     outputs = max(2, len(list(directory.glob("*.parquet"))))
 
-    frame = _keep(client, dp.scan_parquet(f"{directory}/*.parquet"))
+    frame = persisted(client, dp.scan_parquet(f"{directory}/*.parquet"))
     size = frame.map_partitions(_size, schema={"size": pl.Int64}).collect()["size"].sum()
     columns = tuple(frame.collect_schema().items())
     shuffle = HashShuffle(KEY, outputs)
-    pandas = _keep(client, dd.read_parquet(str(directory), filesystem="arrow"))
+    # Without `optimize` it would have partitions that are not there (dask/dask#12488).
+    pandas = persisted(client, dd.read_parquet(str(directory), filesystem="arrow").optimize())
     apis: dict[str, Callable[[], Any]] = {
         "dask_polars": lambda: frame._derived(shuffle, columns, ("hash-shuffle", KEY, outputs)),
-        "dask.dataframe": lambda: pandas.shuffle(KEY, npartitions=outputs, shuffle_method="p2p"),
+        "dask.dataframe": lambda: pandas.shuffle(KEY, npartitions=outputs, shuffle_method="p2p").optimize(),
     }
     found: dict[str, list[tuple[float, float, float]]] = {api: [] for api in apis}
     for _ in range(setting.repeat + 1):  # the first is for getting warm
@@ -66,25 +68,13 @@ def _size(part: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame({"size": [int(part.estimated_size())]})
 
 
-def _keep(client: Any, collection: Any) -> Any:
-    from distributed import futures_of, wait
-
-    kept = client.persist(collection)
-    futures = futures_of(kept)
-    wait(futures)
-    for future in futures:
-        if future.status != "finished":
-            future.result()  # raises
-    return kept
-
-
 def _measure(client: Any, make: Callable[[], Any]) -> tuple[float, float, float]:
     """Give seconds, bytes shuffled and the largest peak of a worker."""
     tasks = client.run_on_scheduler(_count_tasks)
     before = worker_counters(client)
     watch = Watch(before.pids)
     start = time.perf_counter()
-    kept = _keep(client, make())
+    kept = persisted(client, make())
     took = time.perf_counter() - start
     peaks = watch.stop(before.pids).peaks
     shuffled = worker_counters(client).shuffled - before.shuffled
