@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
 import signal
 import sys
 import time
@@ -94,6 +95,7 @@ class Run:
         self.out = Path(options.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.json = self.out / f"{name}.json"
+        shutil.rmtree(self.out / "logs", ignore_errors=True)  # of the run before
 
     def race(self, workload: str, queries: Sequence[str], data: Path, size: float) -> None:
         """Run the queries of a workload."""

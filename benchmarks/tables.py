@@ -81,15 +81,15 @@ def size(count: float) -> str:
 
 
 def micro_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Make the table of one micro-benchmark: a line for each case and measure, a column for each API."""
+    """Make the table of one micro-benchmark: a line for each measure and case, a column for each API."""
     rows = [row for row in rows if row["value"] is not None]
     apis = distinct(rows, "api")
-    header = ["case", "measure", *apis]
+    header = ["measure", "case", *apis]
     body = []
-    for case in distinct(rows, "case"):
-        for measure in distinct(pick(rows, case=case), "measure"):
+    for measure in distinct(rows, "measure"):
+        for case in distinct(pick(rows, measure=measure), "case"):
             found = {row["api"]: row for row in pick(rows, case=case, measure=measure)}
-            body.append([case, measure, *(number(found[api]) if api in found else "" for api in apis)])
+            body.append([measure, case, *(number(found[api]) if api in found else "" for api in apis)])
     return header, body
 
 

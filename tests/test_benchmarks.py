@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from benchmarks.datasets import make
 from benchmarks.h2o import data as h2o_data
 from benchmarks.h2o import duckdb as h2o_sql
 from benchmarks.h2o import queries as h2o
+from benchmarks.harness.counters import Watch, worker_counters
 from benchmarks.harness.processes import Child, Died
 from benchmarks.harness.workloads import WORKLOADS
 from benchmarks.results import geometric_mean, ratios, seconds
@@ -100,6 +103,31 @@ def test_a_child_that_dies_and_one_that_is_slow(tmp_path: Path) -> None:
         silent.ask(("counters", None), 0.0)
     silent.close(patience=0.0)
     assert not silent.alive
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["kernel", "sampled"])
+def test_the_peak_of_memory_is_seen(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not exact:
+        monkeypatch.setattr("benchmarks.harness.counters._forget_peak", lambda pid: False)
+    watch = Watch([os.getpid()])
+    block = bytearray(os.urandom(1) * 100_000_000)
+    time.sleep(0.3)
+    del block
+    usage = watch.stop([os.getpid()])
+    assert usage.peaks[0] - usage.before[0] > 90_000_000
+
+
+@pytest.mark.cluster
+def test_bytes_that_are_shuffled_are_counted(client: Any) -> None:
+    import dask_polars as dp
+
+    frame = dp.from_polars(pl.DataFrame({"k": range(20_000), "v": range(20_000)}), npartitions=3)
+    before = worker_counters(client)
+    assert frame.group_by("k").agg(pl.col("v").median()).collect().height == 20_000
+    after = worker_counters(client)
+    assert before.pids == after.pids
+    assert after.shuffled - before.shuffled > 20_000
+    assert after.spilled == before.spilled
 
 
 def test_all_apis_have_all_queries() -> None:

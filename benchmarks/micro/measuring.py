@@ -65,12 +65,13 @@ def take_turns(apis: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, 
 
 
 def make_files(directory: Path, files: int) -> Path:
-    """Make many small files of a key `k` and a value `v`, unless they are there."""
+    """Make many small files of a key `k` and a value `v`, unless they are there; give the directory that has nothing else."""
 
     def write(scratch: Path, made: Path) -> None:
+        (made / "table").mkdir()
         for i in range(files):
             numbers = range(i * ROWS_PER_FILE, (i + 1) * ROWS_PER_FILE)
             frame = pl.DataFrame({"k": [number % 97 for number in numbers], "v": [float(number) for number in numbers]})
-            frame.write_parquet(made / f"part-{i:06}.parquet")
+            frame.write_parquet(made / "table" / f"part-{i:06}.parquet")
 
-    return make(directory, "_files.json", {"files": files, "rows": ROWS_PER_FILE}, write)
+    return make(directory, "files.json", {"files": files, "rows": ROWS_PER_FILE}, write) / "table"

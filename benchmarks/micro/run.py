@@ -33,7 +33,7 @@ def run_micro(name: str, data: Path, limits: Limits, out: Path, options: argpars
     many = data / f"files-{options.files}"
     if name in ("files", "partitions"):
         print(f"making {many}, unless it is there", flush=True)
-        make_files(many, options.files)
+        many = make_files(many, options.files)
     scratch, logs = out.resolve() / "scratch-micro", out / "logs"
     scratch.mkdir(parents=True, exist_ok=True)
     logs.mkdir(parents=True, exist_ok=True)
