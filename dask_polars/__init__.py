@@ -21,10 +21,13 @@ from dask_polars.io.scans import (  # noqa: E402
     collect_all,
     from_polars,
     scan_csv,
+    scan_delta,
+    scan_iceberg,
     scan_ipc,
     scan_lines,
     scan_ndjson,
     scan_parquet,
+    scan_pyarrow_dataset,
 )
 from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
 
@@ -45,8 +48,11 @@ __all__ = [
     "from_map",
     "from_polars",
     "scan_csv",
+    "scan_delta",
+    "scan_iceberg",
     "scan_ipc",
     "scan_lines",
     "scan_ndjson",
     "scan_parquet",
+    "scan_pyarrow_dataset",
 ]

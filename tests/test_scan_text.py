@@ -454,3 +454,31 @@ def test_a_file_that_does_not_fit_is_named(here: Path) -> None:
 def test_scan_on_a_cluster(client: Any, files: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(files)
     check(files, name, "bytes", through_engine=False)
+
+
+def test_sources_in_python_are_read_by_one_task_and_say_so(tmp_path: Path) -> None:
+    import pyarrow.dataset
+
+    DATA.write_parquet(tmp_path / "a.parquet")
+    dataset = pyarrow.dataset.dataset(tmp_path / "a.parquet")
+    lf = dp.scan_pyarrow_dataset(dataset)
+    assert lf.npartitions == 1
+    assert "a source in Python is read by one task" in lf.explain()
+    with dask.config.set({"scheduler": "sync"}):
+        with pytest.raises(dp.FallbackError, match="a source in Python is read by one task"):
+            lf.collect(engine=dp.DaskEngine(fallback="raise"))
+        with pytest.warns(dp.FallbackWarning, match="a source in Python is read by one task"):
+            assert_frame_equal(lf.collect(), DATA)
+        with dask.config.set({"dask-polars.fallback": "silent"}):
+            parts = dask.compute(*lf.repartition(npartitions=4).to_delayed())
+    assert [part.height for part in parts] == [10, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "name", ["scan_csv", "scan_delta", "scan_iceberg", "scan_ipc", "scan_lines", "scan_ndjson", "scan_pyarrow_dataset"]
+)
+def test_signatures_are_those_of_polars(name: str) -> None:
+    import inspect
+
+    assert inspect.signature(getattr(dp, name)) == inspect.signature(getattr(pl, name))
+    assert getattr(dp, name).__doc__ == getattr(pl, name).__doc__

@@ -39,6 +39,21 @@ def scan_lines(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_lines(*args, **kwargs))
 
 
+@functools.wraps(pl.scan_delta)
+def scan_delta(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_delta(*args, **kwargs))
+
+
+@functools.wraps(pl.scan_iceberg)
+def scan_iceberg(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_iceberg(*args, **kwargs))
+
+
+@functools.wraps(pl.scan_pyarrow_dataset)
+def scan_pyarrow_dataset(*args: Any, **kwargs: Any) -> LazyFrame:
+    return LazyFrame(pl.scan_pyarrow_dataset(*args, **kwargs))
+
+
 def from_polars(
     frame: pl.DataFrame | pl.LazyFrame | LazyFrame,
     *,
