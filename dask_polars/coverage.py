@@ -70,6 +70,7 @@ _STEPS = {
     "commit": "files put into place",
     "stage": "each partition staged",
     "merge": "streamed into one file",
+    "repeat": "partitions of both sides in pairs",
 }
 
 
@@ -237,7 +238,9 @@ CASES: tuple[Case, ...] = (
     Case("`join` cross", lambda t: t.a.select("k").join(t.b.select("w"), how="cross")),
     Case("`join_asof`", lambda t: t.a.join_asof(t.b, on="t")),
     Case("`join_asof` with `by`", lambda t: t.a.join_asof(t.b, on="t", by="k")),
-    Case("`join_where`", lambda t: t.a.join_where(t.b, c("v") < c("w"))),
+    Case("`join_where` inner", lambda t: t.a.join_where(t.b, c("v") < c("w"))),
+    Case("`join_where` left, right, full", lambda t: t.a.join_where(t.b, c("v") < c("w"), how="left")),
+    Case("`join_where` with an equality", lambda t: t.a.join_where(t.b, c("k") == c("k_right"), c("v") < c("w"))),
     # Order
     Case("`sort`", lambda t: t.a.sort("v", "k", descending=[True, False])),
     Case("`sort(…).head`, `top_k`, `bottom_k`", lambda t: t.a.top_k(5, by="v")),
@@ -254,7 +257,7 @@ CASES: tuple[Case, ...] = (
     Case("`unique(maintain_order=True)`", lambda t: t.a.unique("k", keep="first", maintain_order=True)),
     Case("`concat` vertical, diagonal", lambda t: concat([t.a, t.a.filter(c("v") > 1)])),
     Case('`concat(how="horizontal")`', lambda t: concat([t.a.select("k"), t.a.select("v")], how="horizontal")),
-    Case("`merge_sorted`", lambda t: t.a.sort("t").merge_sorted(t.a.sort("t"), key="t")),
+    Case("`merge_sorted`", lambda t: t.a.merge_sorted(t.a.filter(c("v") > 1), key="t")),
     Case("`pivot`", lambda t: t.a.pivot("g", on_columns=["0", "1"], index="k", values="v", aggregate_function="sum")),
     Case("`repartition`", lambda t: t.a.repartition(npartitions=5)),
     # Windows

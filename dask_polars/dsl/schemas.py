@@ -115,6 +115,20 @@ def sort_node(
     return Node("Sort", {"input": None, "by_column": list(by), "slice": None, "sort_options": options}, (source,))
 
 
+def union_node(inputs: Sequence[Node]) -> Node:
+    """Build the vertical concatenation of nodes of equal schemas."""
+    args = {
+        "parallel": True,
+        "rechunk": False,
+        "to_supertypes": False,
+        "diagonal": False,
+        "strict": False,
+        "from_partitioned_ds": False,
+        "maintain_order": True,
+    }
+    return Node("Union", {"inputs": None, "args": args}, tuple(inputs))
+
+
 def group_by_node(keys: Sequence[Any], aggs: Sequence[Any], source: Node, *, maintain_order: bool = False) -> Node:
     """Build ``group_by(keys).agg(aggs)`` over a node."""
     fields = {

@@ -89,5 +89,10 @@ def _reads(stage: Stage) -> list[tuple[Stage, bool]]:
 
 
 def _reads_alone(stage: RegroupStage, number: int) -> bool:
-    """Say whether partitions of an input are passed on one by one: what is put together is computed in parallel first."""
-    return all(len(group) == 1 for group in stage.groups if any(source == number for source, _ in group))
+    """
+    Say whether partitions of an input are passed on one by one, each once.
+
+    What is put together is computed in parallel first, and what is passed on twice is computed once.
+    """
+    groups = [group for group in stage.groups if any(source == number for source, _ in group)]
+    return all(len(group) == 1 for group in groups) and len(set(groups)) == len(groups)

@@ -11,7 +11,6 @@ from dask_polars.plan.stages import Stage
 
 _REASONS = {
     "HConcat": "frames side by side need the same rows in each partition",
-    "MergeSorted": "sorted frames are merged in one partition",
     "Pivot": "a pivot needs all rows of an index value",
     "PipeWithSchema": "a Python function gets the whole frame",
     "SQL": "a query in SQL is planned by Polars as a whole",

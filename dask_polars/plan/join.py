@@ -23,6 +23,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes
 from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.grid import join_grid, lower_join_where
 from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
@@ -76,6 +77,8 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     core = region.core
     if "AsOf" in core.fields["options"]["args"]["how"]:
         return lower_asof(planner, region)
+    if "NonEqui" in core.fields["condition"]:
+        return lower_join_where(planner, region)
     reason = _not_distributed(core)
     if reason is not None:
         return gather_and_run(planner, region, "join", reason)
@@ -86,6 +89,9 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     sides = Sides(core, left, right, left_on, right_on, (schemas[0], schemas[1]))
     if left.npartitions == 1 and right.npartitions == 1:
         return _join(planner, region, sides, "join", Mode.ALIGNED, Mode.ALIGNED)
+    if sides.how == "Cross" and sides.order == "None" and not _one_fits(planner, sides):
+        grid = join_grid(planner, core, left, right, schemas)
+        return planner.fragment("join-grid", lambda leaves: region.over(leaves[0]), [grid], [planner.schema(core)])
     broadcast = _side_to_broadcast(planner, sides)
     if broadcast == "right":
         return _broadcast_right(planner, region, sides)
@@ -100,7 +106,7 @@ def _not_distributed(core: Node) -> str | None:
     if not isinstance(how, str) or how not in ("Inner", "Left", "Right", "Full", "Semi", "Anti", "Cross"):
         return f"{how if isinstance(how, str) else kind_of(how)} joins are not distributed"
     if "Equi" not in core.fields["condition"]:
-        return "joins on conditions other than equality are not distributed"
+        return f"a condition of the kind {kind_of(core.fields['condition'])}"
     if arguments["slice"] is not None:
         return "a join of which only a slice is wanted"
     keys = [*core.fields["condition"]["Equi"]["left_on"], *core.fields["condition"]["Equi"]["right_on"]]
@@ -110,6 +116,11 @@ def _not_distributed(core: Node) -> str | None:
 
 
 # ---------------------------------------------------------------- broadcast
+
+
+def _one_fits(planner: Planner, sides: Sides) -> bool:
+    """Say whether a side is small enough to be broadcast."""
+    return any(planner.fits(stage.size, planner.options.broadcast_limit) for stage in (sides.left, sides.right))
 
 
 def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:

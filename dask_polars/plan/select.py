@@ -163,6 +163,11 @@ def cast(tree: Expression, dtype: Any) -> Expression:
     return decode_expr(to_expr(tree).cast(dtype))
 
 
+def null_column(name: str, dtype: pl.DataType) -> Expression:
+    """Build a column of nulls."""
+    return alias(decode_expr(pl.lit(None, dtype=dtype)), name)
+
+
 # ---------------------------------------------------------------- aggregations inside of expressions
 
 
@@ -238,7 +243,7 @@ def _read_once(planner: Planner, rows: Node, scalars: Node, demand: Demand) -> t
     full = planner.schema(rows)
     once = kept(planner, planner.restrict(rows, Demand(columns=both)))
     # What was left out is not read, but expressions may be about all columns.
-    missing = [alias(decode_expr(pl.lit(None, dtype=dtype)), name) for name, dtype in full.items()]
+    missing = [null_column(name, dtype) for name, dtype in full.items()]
     known = planner.schema(once)
     padded = select_node(None, [column(t["Alias"][1]) if t["Alias"][1] in known else t for t in missing], once)
     return padded, scalars.with_inputs((padded,))

@@ -26,7 +26,7 @@ from typing import Any
 
 import polars as pl
 
-from dask_polars.dsl.codec import decode_expr, encode
+from dask_polars.dsl.codec import encode
 from dask_polars.dsl.expressions import Expression, Shape, alias, column, output_name, shape
 from dask_polars.dsl.leaves import SOURCE, slot
 from dask_polars.dsl.nodes import Node
@@ -35,6 +35,7 @@ from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource, per_partition
+from dask_polars.plan.select import null_column
 from dask_polars.plan.sort import encode_groups, range_shuffle
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
 from dask_polars.series_kernels import (
@@ -344,11 +345,6 @@ def _as_groups(planner: Planner, region: Region, source: Node, rows: Stage) -> S
     wanted = {**planner.schema(core.input), **added}
     padded = [column(key) if key in assigned.schema else null_column(key, dtype) for key, dtype in wanted.items()]
     return planner.lower(region.over(_grouped(planner, core, select_node(None, padded, leaf, keep_height=True))))
-
-
-def null_column(name: str, dtype: pl.DataType) -> Expression:
-    """Build a column of nulls."""
-    return alias(decode_expr(pl.lit(None, dtype=dtype)), name)
 
 
 def _assigning(planner: Planner, core: Node, dtype: pl.DataType) -> Node:

@@ -207,48 +207,38 @@ AFTER = [
     case("update_by_row", lambda t: t.a.select("id", "x").update(t.b.select("x")), local=True),
 ]  # fmt: skip
 
+
+def where(
+    *conditions: Any, left: Any = ("id", "g", "k", "h", "y"), right: Any = ("bid", "g", "k", "w", "x"), **options: Any
+) -> Callable[[Tables], Any]:
+    return lambda t: t.a.select(left).join_where(t.b.select(right), *conditions, **options)
+
+
+KINDS_WHERE = ("inner", "left", "right", "full")
 INEQUALITY = [
-    case(
-        "join_where",
-        lambda t: t.a.select("id", "h").join_where(t.b.select("bid", "w"), c("h") > c("w")),
-        "any",
-        local=True,
-    ),
-    case(
-        "join_where_two",
-        lambda t: t.a.select("id", "x", "y").join_where(
-            t.b.select("bid", "x", w=c("w").cast(pl.Float64)), c("y") < c("w"), c("y") > c("x_right")
-        ),
-        "any",
-        local=True,
-    ),
-    case(
-        "join_where_equal",
-        lambda t: t.a.select("id", "g", "y").join_where(
-            t.b.select(gb="g", w=c("w").cast(pl.Float64)), c("g") == c("gb"), c("y") < c("w")
-        ),
-        "any",
-        local=True,
-    ),
-    case("asof_backward", lambda t: t.ts.join_asof(t.ts.select("n", z=c("v")).gather_every(3), on="n"), local=True),
-    case(
-        "asof_forward_by",
-        lambda t: t.ts.join_asof(
-            t.ts.filter(c("v") > 1).select("ts", "sym", z="v"),
-            on="ts",
-            by="sym",
-            strategy="forward",
-            check_sortedness=False,
-        ),
-        local=True,
-    ),
-    case(
-        "asof_tolerance",
-        lambda t: t.ts.join_asof(
-            t.ts.select("ts", z="n").gather_every(4, 1), on="ts", strategy="nearest", tolerance="10m"
-        ),
-        local=True,
-    ),
-]
+    *(case(f"where_{how}_one", where(c("h") > c("w"), how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_two", where(c("y") < c("x"), c("h") > c("w"), how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_equal_and", where(c("g") == c("g_right"), c("y") < c("x"), how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_or", where((c("h") == c("w")) | (c("id") > c("bid") - 90), how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_both_sides_in_one", where(c("h") + c("w") < 5, how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_never", where(c("id") > c("bid"), how=how), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_then_filter", lambda t, how=how: where(c("h") > c("w"), how=how)(t).filter(c("y") > 1).select("id", "w"), "any") for how in KINDS_WHERE),
+    *(case(f"where_{how}_then_group", lambda t, how=how: where(c("h") > c("w"), how=how)(t).group_by("k").agg(pl.len(), c("w").sum()), "any") for how in KINDS_WHERE),
+    case("where_equal_only", where(c("g") == c("g_right")), "any"),
+    case("where_equal_reversed", where(c("g_right") == c("g"), c("h") < c("w")), "any"),
+    case("where_equal_two", where(c("g") == c("g_right"), c("id") % 3 == c("bid") % 3), "any"),
+    case("where_equal_expression", where(c("g").str.to_uppercase() == c("g_right").str.to_uppercase(), c("h") < c("w")), "any"),
+    case("where_equal_types", where(c("k") == c("k_right"), c("h") < c("w")), "any"),
+    case("where_suffix", where(c("k") < c("k_b"), suffix="_b"), "any"),
+    case("where_one_side_only", where(c("h") > 2, c("w") > 3), "any"),
+    case("where_not_equal", where(c("h") != c("w")), "any"),
+    case("where_strings", where(c("g") < c("g_right")), "any"),
+    case("where_nulls", where(c("k") <= c("k_right"), c("h").is_not_null()), "any"),
+    case("where_same_frame", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), c("h") == c("h_right")), "any"),
+    case("where_same_frame_left", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), how="left"), "any"),
+    case("where_aggregate", where(c("y") > c("x").mean()), "any", local=True),
+    case("cross_all", lambda t: t.a.select("id", "g").join(t.b, how="cross"), "any"),
+    case("cross_three", lambda t: t.a.select("h").join(t.b.select("kk"), how="cross").join(t.c.select("code"), how="cross"), "any"),
+]  # fmt: skip
 
 CASES = [*KINDS, *KEYS, *SIDES, *VALIDATE, *ORDERED, *AFTER, *INEQUALITY]

@@ -180,6 +180,36 @@ ASOF = [
     case("asof_unsorted", lambda t: t.ts.sort("n", descending=True).join_asof(quotes(t), on="n"), raises="small allnull dup none_right"),
 ]  # fmt: skip
 
+
+def merged(*keys: str, **options: Any) -> Callable[[Tables], Any]:
+    """Both sides have ties, within and between them."""
+
+    def query(t: Tables) -> Any:
+        left, right = (t.ts.filter(c("n") % 3 != r).select("n", "sym", "ts", s=pl.lit(r)) for r in (0, 1))
+        return left.sort(keys, maintain_order=True).merge_sorted(
+            right.sort(keys, maintain_order=True), list(keys), **options
+        )
+
+    return query
+
+
+MERGE = [
+    case("merge", merged("n", maintain_order=True)),
+    case("merge_any_order", merged("n"), "any"),
+    case("merge_key", lambda t: merged("n")(t).select("n")),
+    case("merge_times", merged("ts", maintain_order=True)),
+    case("merge_strings", merged("sym", maintain_order=True)),
+    case("merge_two_keys", lambda t: merged("sym", "n")(t).select("sym", "n"), "any"),
+    case("merge_nulls_last", lambda t: with_nulls(t, nulls_last=True).select("n").merge_sorted(with_nulls(t, nulls_last=True).select("n"), "n")),
+    case("merge_empty_left", lambda t: t.ts.filter(c("n") < 0).merge_sorted(t.ts, "n", maintain_order=True)),
+    case("merge_empty_right", lambda t: t.ts.merge_sorted(t.ts.filter(c("n") < 0), "n", maintain_order=True)),
+    case("merge_itself", lambda t: t.ts.merge_sorted(t.ts, "ts", maintain_order=True)),
+    case("merge_apart", lambda t: t.ts.filter(c("n") > 60).merge_sorted(t.ts.filter(c("n") <= 60), "n", maintain_order=True)),
+    case("merge_then_filter", lambda t: merged("n", maintain_order=True)(t).filter(c("sym") != "p").select("n", "s")),
+    case("merge_then_rolling", lambda t: merged("n", maintain_order=True)(t).rolling("n", period="60i").agg(pl.len())),
+    case("merge_schemas", lambda t: t.ts.merge_sorted(t.ts.select(pl.all().exclude("v")), "n"), raises="small empty one allnull dup none_right", local=True),
+]  # fmt: skip
+
 ALL = "small empty one allnull dup none_right"
 SOME = "small allnull dup none_right"  # where there are several rows
 
@@ -208,4 +238,4 @@ ERRORS = [
     case("dynamic_uint64", lambda t: t.ts.group_by_dynamic(c("n").cast(pl.UInt64), every="3i").agg(c("v")), raises=ALL, local=True),
 ]  # fmt: skip
 
-CASES = [*ROLLING, *DYNAMIC, *ASOF, *ERRORS]
+CASES = [*ROLLING, *DYNAMIC, *ASOF, *MERGE, *ERRORS]
