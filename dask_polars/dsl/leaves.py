@@ -16,17 +16,18 @@ import hashlib
 import io
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import polars as pl
 from polars.lazyframe.resolver import FilterExpr, LazyFrameResolver
 
-from dask_polars.dsl.codec import decode, decode_expr
-from dask_polars.dsl.nodes import Node, transform
+from dask_polars.dsl.codec import decode, decode_expr, to_lazyframe
+from dask_polars.dsl.nodes import ByContent, Node, transform
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -76,7 +77,12 @@ def bind_slot(index: int) -> Slot | BoundSlot:
 
 def slot(index: int, schema: SchemaDict) -> Node:
     """Make the leaf number ``index`` of a fragment."""
-    return decode(pl.LazyFrame(schema=schema).pipe_with_schema(Slot(index)))
+    return _slot(index, tuple(schema.items()))
+
+
+@lru_cache(maxsize=1024)
+def _slot(index: int, schema: tuple[tuple[str, pl.DataType], ...]) -> Node:
+    return decode(pl.LazyFrame(schema=dict(schema)).pipe_with_schema(Slot(index)))
 
 
 def bind(template: bytes, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -174,6 +180,36 @@ def probes(schemas: Sequence[SchemaDict]) -> Iterator[list[Probe]]:
     finally:
         for probe in made:
             del _PROBES[probe.index]
+
+
+def demands_of(build: Callable[[Sequence[Node]], Node], schemas: Sequence[SchemaDict]) -> tuple[Demand, ...]:
+    """
+    Ask Polars' optimizer what a region needs of its inputs.
+
+    Parameters
+    ----------
+    build
+        Builds the region over leaves in place of its inputs.
+    schemas
+        The schemas of the inputs.
+
+    Returns
+    -------
+    tuple of Demand
+        What may be pushed into each input.
+    """
+    slots = [slot(index, schema) for index, schema in enumerate(schemas)]
+    return _demands_of(ByContent(build(slots)), tuple(tuple(schema.items()) for schema in schemas))
+
+
+@lru_cache(maxsize=1024)
+def _demands_of(region: ByContent, schemas: tuple[tuple[tuple[str, pl.DataType], ...], ...]) -> tuple[Demand, ...]:
+    with probes([dict(schema) for schema in schemas]) as found:
+        leaves = {slot(index, dict(schema)).digest: decode(found[index].lazy()) for index, schema in enumerate(schemas)}
+        root = transform(region.node, lambda node: leaves.get(node.digest, node))
+        # Not `_ldf.visit()`, which holds the interpreter lock while the resolver waits for it.
+        to_lazyframe(root).explain(engine="in-memory")
+        return tuple(probe.demand for probe in found)
 
 
 # ---------------------------------------------------------------- sources

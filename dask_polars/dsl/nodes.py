@@ -37,7 +37,10 @@ class Node:
 
     def with_inputs(self, inputs: Sequence[Node]) -> Node:
         """Give the same node over other inputs."""
-        return replace(self, inputs=tuple(inputs))
+        out = replace(self, inputs=tuple(inputs))
+        if "_own" in vars(self):
+            vars(out)["_own"] = vars(self)["_own"]
+        return out
 
     def with_fields(self, **fields: Any) -> Node:
         """Give the same node with some of its fields replaced."""
@@ -57,11 +60,31 @@ class Node:
         return vars(self)["_digest"]
 
     def _hash(self) -> str:
-        state = hashlib.sha1(self.kind.encode(), usedforsecurity=False)
-        state.update(msgpack.packb(self.fields, default=_pack_leaf))
+        """Hash the node, whose inputs have digests; what it says itself is hashed once for all inputs that it is put over."""
+        own = vars(self).get("_own")
+        if own is None:
+            own = hashlib.sha1(self.kind.encode(), usedforsecurity=False)
+            own.update(msgpack.packb(self.fields, default=_pack_leaf))
+            vars(self)["_own"] = own
+        state = own.copy()
         for node in self.inputs:
             state.update(vars(node)["_digest"].encode())
-        return state.hexdigest()
+        return str(state.hexdigest())
+
+
+class ByContent:
+    """A plan as a key of a cache: equal plans are equal keys."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __hash__(self) -> int:
+        return hash(self.node.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByContent) and other.node.digest == self.node.digest
 
 
 def _pack_leaf(value: Any) -> str:

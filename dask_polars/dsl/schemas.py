@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.codec import decode, to_lazyframe
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import ByContent, Node
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -58,8 +58,14 @@ def schema_over(node: Node, inputs: Sequence[SchemaDict]) -> SchemaDict:
     polars.exceptions.PolarsError
         Where the node does not fit its inputs: the error of Polars.
     """
-    leaves = [empty_leaf(schema) for schema in inputs]
-    return dict(to_lazyframe(node.with_inputs(leaves)).collect_schema())
+    root = node.with_inputs([empty_leaf(schema) for schema in inputs])
+    # What a scan has is asked anew: its files may not be what they were.
+    return dict(_schema_of(ByContent(root)) if inputs else to_lazyframe(root).collect_schema())
+
+
+@lru_cache(maxsize=2048)
+def _schema_of(plan: ByContent) -> SchemaDict:
+    return to_lazyframe(plan.node).collect_schema()
 
 
 def select_node(template: Node | None, expressions: Sequence[Any], source: Node, *, keep_height: bool = False) -> Node:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.dsl.schemas import width_of
-from dask_polars.io.paths import File
+from dask_polars.io.paths import File, is_remote
 
 _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
@@ -95,7 +95,8 @@ def footers(files: Sequence[File]) -> list[Footer | None]:
 
 def in_threads(function: Callable[[File], Any], files: Sequence[File]) -> list[Any]:
     """Call a function with each of some files, which it reads, several at a time."""
-    if len(files) <= 2:
+    # The footer of a file on disk is read in the time that a thread takes to start.
+    if len(files) <= 2 or (len(files) <= _READERS and not any(is_remote(file.path) for file in files)):
         return [function(file) for file in files]
     with ThreadPoolExecutor(_READERS) as pool:
         parts = [files[start :: 4 * _READERS] for start in range(min(4 * _READERS, len(files)))]

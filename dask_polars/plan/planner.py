@@ -16,9 +16,9 @@ import polars as pl
 
 from dask_polars.cluster import Cluster
 from dask_polars.config import Options
-from dask_polars.dsl.codec import decode, encode, to_lazyframe
+from dask_polars.dsl.codec import encode
 from dask_polars.dsl.expressions import column
-from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, probes, slot
+from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, demands_of, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
 from dask_polars.io.files import file_set
@@ -182,11 +182,7 @@ class Planner:
         list of Demand
             What may be pushed into each input.
         """
-        with probes(schemas) as found:
-            root = build([decode(probe.lazy()) for probe in found])
-            # Not `_ldf.visit()`, which holds the interpreter lock while the resolver waits for it.
-            to_lazyframe(root).explain(engine="in-memory")
-            return [probe.demand for probe in found]
+        return list(demands_of(build, schemas))
 
     def push_down(self, build: Callable[[Sequence[Node]], Node], inputs: Sequence[Node]) -> list[Node]:
         """Give the inputs of a region, each asked for no more than the region needs."""
