@@ -55,8 +55,12 @@ _SETTINGS: dict[str, Any] = {
     "overwrite": False,
 }
 
-_SHUFFLES = {"hash": "hash shuffle", "range": "range shuffle", "order": "shuffle back into row order"}
-_SHUFFLES["context"] = "rows that other partitions need, sent there"
+_SHUFFLES = {
+    "hash": "hash shuffle",
+    "range": "range shuffle",
+    "order": "shuffle back into row order",
+    "context": "rows that other partitions need, sent there",
+}
 # What stages of these operations do, in words. The rest only prepares an exchange or finishes after one.
 _STEPS = {
     "record-starts": "quotes counted",
@@ -71,6 +75,8 @@ _STEPS = {
     "stage": "each partition staged",
     "merge": "streamed into one file",
     "repeat": "partitions of both sides in pairs",
+    "carry-summary": "summary of each partition",
+    "edges": "edges of each partition",
 }
 
 
@@ -261,13 +267,26 @@ CASES: tuple[Case, ...] = (
     Case("`pivot`", lambda t: t.a.pivot("g", on_columns=["0", "1"], index="k", values="v", aggregate_function="sum")),
     Case("`repartition`", lambda t: t.a.repartition(npartitions=5)),
     # Windows
-    Case("`over`", lambda t: t.a.with_columns(s=c("v").sum().over("k"))),
-    Case("`cum_sum` and other cumulative functions", lambda t: t.a.with_columns(c("v").cum_sum())),
-    Case("`shift`, `diff`, `pct_change`", lambda t: t.a.with_columns(c("v").shift(1))),
-    Case("`rolling_mean` and other moving windows", lambda t: t.a.with_columns(c("v").rolling_mean(3))),
+    Case("`over` of `sum`, `mean`, `len`, `first`, …", lambda t: t.a.with_columns(s=c("v").sum().over("k"))),
+    Case(
+        "`over` of anything else: `rank`, `shift`, `cum_sum`, `median`, …",
+        lambda t: t.a.with_columns(s=c("v").cum_sum().over("k"), m=c("v").median().over("k")),
+    ),
+    Case("`over(order_by=…)`", lambda t: t.a.with_columns(s=c("v").cum_sum().over(order_by="t"))),
+    Case('`over(mapping_strategy="explode")`', lambda t: t.a.select(c("v").over("k", mapping_strategy="explode"))),
+    Case(
+        "`cum_sum`, `cum_prod`, `cum_min`, `cum_max`, `cum_count`, `rle_id`, `int_range(pl.len())`",
+        lambda t: t.a.with_columns(c("v").cum_sum()),
+    ),
+    Case("`forward_fill`, `backward_fill`, `fill_null(strategy=…)`", lambda t: t.a.with_columns(c("v").forward_fill())),
+    Case("`shift`, `diff`, `pct_change`, `peak_max`, …", lambda t: t.a.with_columns(c("v").shift(1))),
+    Case("`rolling_mean`, `rolling_sum`, … of a number of rows", lambda t: t.a.with_columns(c("v").rolling_mean(3))),
+    Case("`rolling_mean_by`, …", lambda t: t.a.with_columns(c("v").rolling_mean_by("t", "1h"))),
+    Case("`interpolate`", lambda t: t.a.with_columns(c("v").interpolate())),
+    Case("`ewm_mean`, …", lambda t: t.a.with_columns(c("v").ewm_mean(alpha=0.5))),
     Case("`rank`", lambda t: t.a.with_columns(c("v").rank())),
-    Case("`forward_fill`, `fill_null(strategy=…)`", lambda t: t.a.with_columns(c("v").forward_fill())),
-    Case("`is_duplicated`, `is_unique`, `is_first_distinct`", lambda t: t.a.filter(c("k").is_first_distinct())),
+    Case("`is_duplicated`, `is_unique`", lambda t: t.a.filter(c("k").is_duplicated())),
+    Case("`is_first_distinct`, `is_last_distinct`", lambda t: t.a.filter(c("k").is_first_distinct())),
     # The rest
     Case("`LazyFrame.map_batches`", lambda t: t.a.map_batches(_first)),
     Case(

@@ -59,6 +59,7 @@ _SPREADING = (
     "AllHorizontal",
     "AnyHorizontal",
     "ConcatHorizontal",
+    "RowEncode",
     "Format",
 )
 
@@ -155,9 +156,9 @@ def _map_aggregation(value: Mapping[str, Any], apply: Callable[[Expression], Exp
 
 
 def _map_over(value: Mapping[str, Any], apply: Callable[[Expression], Expression]) -> Expression | None:
-    if value.get("order_by") is not None:
-        return None
     changed = {**value, "function": apply(value["function"])}
+    if value["order_by"] is not None:
+        changed["order_by"] = [apply(value["order_by"][0]), *value["order_by"][1:]]
     return {"Over": {**changed, "partition_by": [apply(key) for key in value["partition_by"]]}}
 
 

@@ -1,6 +1,7 @@
 """The planner: one module for each operation, registered on one dispatch."""
 
 from dask_polars.plan import (
+    carried,
     distinct,
     fallback,
     group_by,
@@ -9,6 +10,8 @@ from dask_polars.plan import (
     merge_sorted,
     order_statistics,
     outputs,
+    overlap,
+    ranked,
     reverse,
     row_index,
     select,
@@ -17,6 +20,7 @@ from dask_polars.plan import (
     sort,
     sources,
     union,
+    window,
 )
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.query import Plan, plan_queries
@@ -25,6 +29,7 @@ __all__ = [
     "Fallback",
     "Plan",
     "Planner",
+    "carried",
     "distinct",
     "fallback",
     "group_by",
@@ -33,7 +38,9 @@ __all__ = [
     "merge_sorted",
     "order_statistics",
     "outputs",
+    "overlap",
     "plan_queries",
+    "ranked",
     "reverse",
     "row_index",
     "select",
@@ -42,4 +49,5 @@ __all__ = [
     "sort",
     "sources",
     "union",
+    "window",
 ]

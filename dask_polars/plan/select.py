@@ -12,7 +12,7 @@ Aggregations inside other expressions become values that are put beside every ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -24,9 +24,8 @@ from dask_polars.dsl.expressions import (
     aggregation_of,
     alias,
     column,
+    columns_of,
     expand,
-    map_children,
-    named_like,
     shape,
     walk_expression,
 )
@@ -34,13 +33,13 @@ from dask_polars.dsl.leaves import Demand
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
 from dask_polars.plan.decompose import Decomposition
-from dask_polars.plan.fallback import gather_and_run, lower_fallback
+from dask_polars.plan.fallback import gather_and_run, lower_fallback, operation_of
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise, keeps_height
 from dask_polars.plan.reread import is_cheap, kept
+from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.stages import Input, Mode, Size, Stage
-
-SCALAR = "__dp_scalar_"
+from dask_polars.plan.wide import with_columns_of_other_rows, without_columns
 
 
 @lowers("Select")
@@ -55,6 +54,9 @@ def lower_select(planner: Planner, region: Region) -> Stage:
         leaf = empty_leaf(planner.schema(region.core.input))
         root = region.build([leaf])
         return planner.fragment("literal", lambda _: root, [], [], size=Size.guess(1, planner.schema(root), exact=True))
+    wide = _lower_with_wide(planner, region, "expr", trees)
+    if wide is not None:
+        return wide
     if shapes <= {Shape.LITERAL, Shape.SCALAR} and not region.core.fields["options"]["maintain_dataframe_height"]:
         core = region.core.with_fields(expr=trees)
         return _lower_nested(planner, region, core) or _lower_aggregation(planner, Region(region.chain, core))
@@ -75,7 +77,7 @@ def _outputs(planner: Planner, region: Region, trees: Sequence[Expression]) -> S
 def lower_with_columns(planner: Planner, region: Region) -> Stage:
     """Lower a with_columns that is not row by row."""
     trees = _expanded(planner, region.core, region.core.fields["exprs"])
-    return lower_fallback(planner, region) if trees is None else _lower_with_scalars(planner, region, "exprs", trees)
+    return lower_fallback(planner, region) if trees is None else _lower_rows(planner, region, "exprs", trees)
 
 
 @lowers("Filter")
@@ -86,7 +88,7 @@ def lower_filter(planner: Planner, region: Region) -> Stage:
     trees = _expanded(planner, probe, [predicate])
     if trees is None or len(trees) != 1:
         return lower_fallback(planner, region)
-    return _lower_with_scalars(planner, region, "predicate", trees)
+    return _lower_rows(planner, region, "predicate", trees)
 
 
 def _expanded(planner: Planner, node: Node, trees: Sequence[Expression]) -> list[Expression] | None:
@@ -105,7 +107,7 @@ def _expanded(planner: Planner, node: Node, trees: Sequence[Expression]) -> list
 
 def _lower_nested(planner: Planner, region: Region, core: Node) -> Stage | None:
     """Lower aggregations of what is computed with other aggregations: these come first."""
-    extraction = Extraction()
+    extraction = Extraction(planner.schema(core.input))
     trees = [extraction.rewrite_inside(tree) for tree in core.fields["expr"]]
     if not extraction.scalars:
         return None
@@ -168,41 +170,30 @@ def null_column(name: str, dtype: pl.DataType) -> Expression:
     return alias(decode_expr(pl.lit(None, dtype=dtype)), name)
 
 
-# ---------------------------------------------------------------- aggregations inside of expressions
+# ---------------------------------------------------------------- what needs other rows, inside of expressions
 
 
-class Extraction:
-    """Takes the aggregations out of expressions."""
+def _lower_rows(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:
+    wide = _lower_with_wide(planner, region, field, trees)
+    return wide if wide is not None else _lower_with_scalars(planner, region, field, trees)
 
-    def __init__(self) -> None:
-        self.scalars: dict[str, Expression] = {}
 
-    def beside(self, rows: Node) -> Node:
-        """Put what was taken out beside the rows that it was computed from."""
-        return Node(WITH_SCALARS, {}, (rows, select_node(None, list(self.scalars.values()), rows)))
-
-    def rewrite(self, tree: Expression) -> Expression:
-        if shape(tree) is Shape.SCALAR:
-            key = repr(tree)
-            if key not in self.scalars:
-                self.scalars[key] = alias(tree, f"{SCALAR}{len(self.scalars)}")
-            return column(self.scalars[key]["Alias"][1])
-        return tree if shape(tree) is not Shape.MIXED else self._below(tree, self.rewrite)
-
-    def rewrite_named(self, tree: Expression) -> Expression:
-        return named_like(self.rewrite(tree), tree)
-
-    def rewrite_inside(self, tree: Expression) -> Expression:
-        """Take out only what is aggregated inside of other aggregations, as in ``(a - a.mean()).abs().sum()``."""
-        return self.rewrite(tree) if shape(tree) is Shape.MIXED else self._below(tree, self.rewrite_inside)
-
-    def _below(self, tree: Expression, rewrite: Callable[[Expression], Expression]) -> Expression:
-        return map_children(tree, lambda child: named_like(rewrite(child), child)) or tree
+def _lower_with_wide(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage | None:
+    """Make columns of what needs other rows; None where there is nothing of the kind."""
+    core = region.core
+    found = with_columns_of_other_rows(planner, core.input, trees, named=field != "predicate")
+    if found is None:
+        return None
+    if found.reason is not None:
+        return gather_and_run(planner, region, operation_of(region), found.reason)
+    changed: Any = found.trees[0] if field == "predicate" else found.trees
+    node = core.with_inputs((found.rows,)).with_fields(**{field: changed})
+    return planner.lower(region.over(node if core.kind == "Select" else without_columns(planner, core, node)))
 
 
 def _lower_with_scalars(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:
     core = region.core
-    extraction = Extraction()
+    extraction = Extraction(planner.schema(core.input))
     if field == "predicate":
         changed: Any = extraction.rewrite(trees[0])
     else:
@@ -212,10 +203,7 @@ def _lower_with_scalars(planner: Planner, region: Region, field: str, trees: Seq
     node = core.with_inputs((extraction.beside(core.input),)).with_fields(**{field: changed})
     if not is_row_wise(node):
         return lower_fallback(planner, region)
-    if core.kind != "Select":
-        # The values that were put beside the rows are not part of what the user sees.
-        node = select_node(None, [column(name) for name in planner.schema(core)], node, keep_height=True)
-    return planner.lower(region.over(node))
+    return planner.lower(region.over(node if core.kind == "Select" else without_columns(planner, core, node)))
 
 
 @lowers(WITH_SCALARS)
@@ -251,8 +239,6 @@ def _read_once(planner: Planner, rows: Node, scalars: Node, demand: Demand) -> t
 
 def _without(demand: Demand, names: set[str]) -> Demand:
     """Keep of a demand what is about the rows, not about the values beside them."""
-    from dask_polars.dsl.expressions import columns_of
-
     filters = tuple(tree for tree in demand.filters if not columns_of(tree) & names)
     columns = None if demand.columns is None else tuple(name for name in demand.columns if name not in names)
     return Demand(filters, columns, demand.limit)

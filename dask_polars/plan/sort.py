@@ -22,7 +22,7 @@ from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import per_partition
-from dask_polars.plan.select import Extraction
+from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.shuffling import without_categories
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
 from dask_polars.shuffle.frames import PARTITION_COLUMN
@@ -43,7 +43,7 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
     )
     region = Region(region.chain, core)
     keys = core.fields["by_column"]
-    extraction = Extraction()
+    extraction = Extraction(schema)
     keys = [extraction.rewrite_named(key) for key in keys]
     if extraction.scalars and all(shape(key) is Shape.ROW for key in keys):
         # Keys that need aggregations: `sort((a - a.mean()).abs())`.

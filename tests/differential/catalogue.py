@@ -14,6 +14,8 @@ from tests.differential import (
     catalogue_sort,
     catalogue_statistics,
     catalogue_union,
+    catalogue_wide,
+    catalogue_windows,
 )
 from tests.differential.catalogue_base import DATA_SETS, Case, data_set
 
@@ -30,6 +32,8 @@ CASES: dict[str, Case] = {
         "sort": catalogue_sort.CASES,
         "distinct": catalogue_distinct.CASES,
         "union": catalogue_union.CASES,
+        "wide": catalogue_wide.CASES,
+        "windows": catalogue_windows.CASES,
         "order": catalogue_order.CASES,
         "mixed": catalogue_mixed.CASES,
         "statistics": catalogue_statistics.CASES,
@@ -41,7 +45,7 @@ COUNT = sum(
     for module in (
         catalogue_aggregate, catalogue_distinct, catalogue_groupby, catalogue_join, catalogue_mixed,
         catalogue_order, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_statistics,
-        catalogue_union,
+        catalogue_union, catalogue_wide, catalogue_windows,
     )
 )  # fmt: skip
 DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}

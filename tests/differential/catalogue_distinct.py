@@ -50,9 +50,9 @@ MORE = [
     case("unique_filtered", lambda t: t.a.filter(c("x") > 0).unique("h", keep="first").select("h", "id"), "any"),
     case("expr_unique", lambda t: t.a.select(c("g").unique().sort()), local=True),
     case("expr_unique_ordered", lambda t: t.a.select(c("g").unique(maintain_order=True)), local=True),
-    case("expr_is_duplicated", lambda t: t.a.select("id", c("g").is_duplicated()), local=True),
-    case("expr_is_unique", lambda t: t.a.select("id", c("x").is_unique()), local=True),
-    case("expr_is_first_distinct", lambda t: t.a.filter(c("g").is_first_distinct()).select("id"), local=True),
+    case("expr_is_duplicated", lambda t: t.a.select("id", c("g").is_duplicated())),
+    case("expr_is_unique", lambda t: t.a.select("id", c("x").is_unique())),
+    case("expr_is_first_distinct", lambda t: t.a.filter(c("g").is_first_distinct()).select("id")),
 ]
 
 CASES = [*GRID, *MORE]

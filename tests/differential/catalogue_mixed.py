@@ -164,14 +164,13 @@ def etl_conditional_counts(t: Tables) -> Any:
     ).sort("g")  # fmt: skip
 
 
-LOCAL = [etl_running_total, etl_window_then_group]
 DISTRIBUTED = [
     etl_clean_join_report, etl_pricing_summary, etl_top_customers, etl_anti_then_count, etl_dedupe_latest,
     etl_long_format, etl_nested, etl_union_sources, etl_above_average_groups, etl_share_of_group,
     etl_normalise_then_bucket, etl_self_join_pairs, etl_date_report, etl_string_keys, etl_shared_subplan,
     etl_head_then_join, etl_full_reconciliation, etl_casts_and_selectors, etl_count_distinct_pairs,
     etl_filter_on_aggregated_join, etl_categoricals, etl_pagination, etl_ordered_join_then_first,
-    etl_concat_of_joins, etl_conditional_counts,
+    etl_concat_of_joins, etl_conditional_counts, etl_running_total, etl_window_then_group,
 ]  # fmt: skip
 
 # The share of one value is 0 / 0: a strict cast of NaN.
@@ -179,5 +178,4 @@ RAISES = {"etl_normalise_then_bucket": "one"}
 
 CASES = [
     *(case(query.__name__, query, raises=RAISES.get(query.__name__, ""), messages=False) for query in DISTRIBUTED),
-    *(case(query.__name__, query, local=True) for query in LOCAL),
 ]

@@ -10,70 +10,65 @@ from tests.differential.catalogue_base import Case, case
 c = pl.col
 
 ROW_INDEX = [
-    case("row_index", lambda t: t.a.with_row_index(), local=True),
-    case("row_index_offset", lambda t: t.a.select("g").with_row_index("n", offset=100), local=True),
-    case("row_index_after_filter", lambda t: t.a.filter(c("x") > 0).with_row_index().select("index", "id"), local=True),
-    case("row_index_then_filter", lambda t: t.a.with_row_index().filter(c("x") > 0).select("index", "id"), local=True),
+    case("row_index", lambda t: t.a.with_row_index()),
+    case("row_index_offset", lambda t: t.a.select("g").with_row_index("n", offset=100)),
+    case("row_index_after_filter", lambda t: t.a.filter(c("x") > 0).with_row_index().select("index", "id")),
+    case("row_index_then_filter", lambda t: t.a.with_row_index().filter(c("x") > 0).select("index", "id")),
     case(
         "row_index_then_filter_index",
         lambda t: t.a.with_row_index().filter(c("index") % 3 == 1).select("id"),
-        local=True,
     ),
-    case("row_index_then_slice", lambda t: t.a.with_row_index().slice(4, 3).select("index"), local=True),
+    case("row_index_then_slice", lambda t: t.a.with_row_index().slice(4, 3).select("index")),
     case(
         "row_index_twice",
         lambda t: t.a.select("id").with_row_index("m").filter(c("m") > 2).with_row_index("n"),
-        local=True,
     ),
-    case("row_index_after_sort", lambda t: t.a.sort("y", "id").with_row_index().select("index", "id"), local=True),
-    case("row_index_after_explode", lambda t: t.a.select("id", "lst").explode("lst").with_row_index(), local=True),
-    case("row_index_then_group", lambda t: t.a.with_row_index().group_by("g").agg(c("index").max()), "any", local=True),
-    case("row_index_unused", lambda t: t.a.with_row_index().select("id"), local=True),
-    case("int_range", lambda t: t.a.select("id", n=pl.int_range(pl.len())), local=True),
+    case("row_index_after_sort", lambda t: t.a.sort("y", "id").with_row_index().select("index", "id")),
+    case("row_index_after_explode", lambda t: t.a.select("id", "lst").explode("lst").with_row_index()),
+    case("row_index_then_group", lambda t: t.a.with_row_index().group_by("g").agg(c("index").max()), "any"),
+    case("row_index_unused", lambda t: t.a.with_row_index().select("id")),
+    case("int_range", lambda t: t.a.select("id", n=pl.int_range(pl.len()))),
     case(
         "int_range_column",
         lambda t: t.a.with_columns(n=pl.int_range(pl.len(), dtype=pl.UInt32)).select("id", "n"),
-        local=True,
     ),
 ]
 
 
 def over(name: str, expr: pl.Expr, *keys: str) -> Case:
-    return case(f"over_{name}", lambda t: t.a.select("id", expr.over(*keys).alias("w")), local=True)
+    return case(f"over_{name}", lambda t: t.a.select("id", expr.over(*keys).alias("w")))
 
 
 CUMULATIVE = [
     case("reverse", lambda t: t.a.reverse(), local=True),
-    case("shift", lambda t: t.a.shift(2), local=True),
-    case("shift_negative_fill", lambda t: t.a.select("id", "i64").shift(-3, fill_value=0), local=True),
-    case("expr_shift", lambda t: t.a.select("id", p=c("id").shift(1), n=c("g").shift(-2)), local=True),
-    case("expr_diff", lambda t: t.a.select("id", d=c("y").diff(), p=c("y").pct_change()), local=True),
-    case("cum_sum", lambda t: t.a.select("id", s=c("x").cum_sum(), n=c("x").cum_count()), local=True),
-    case("cum_all", lambda t: t.a.select(mn=c("x").cum_min(), mx=c("x").cum_max(), p=c("h").cum_prod()), local=True),
-    case("cum_sum_reverse", lambda t: t.a.select("id", s=c("y").cum_sum(reverse=True)), local=True),
-    case("cum_sum_int8", lambda t: t.a.select(c("i8").cum_sum(), b=c("b").cum_sum()), local=True),
-    case("forward_fill", lambda t: t.a.select("id", "x", "g").fill_null(strategy="forward"), local=True),
-    case("backward_fill_limit", lambda t: t.a.select("id", c("x").backward_fill(limit=1)), local=True),
+    case("shift", lambda t: t.a.shift(2)),
+    case("shift_negative_fill", lambda t: t.a.select("id", "i64").shift(-3, fill_value=0)),
+    case("expr_shift", lambda t: t.a.select("id", p=c("id").shift(1), n=c("g").shift(-2))),
+    case("expr_diff", lambda t: t.a.select("id", d=c("y").diff(), p=c("y").pct_change())),
+    case("cum_sum", lambda t: t.a.select("id", s=c("x").cum_sum(), n=c("x").cum_count())),
+    case("cum_all", lambda t: t.a.select(mn=c("x").cum_min(), mx=c("x").cum_max(), p=c("h").cum_prod())),
+    case("cum_sum_reverse", lambda t: t.a.select("id", s=c("y").cum_sum(reverse=True))),
+    case("cum_sum_int8", lambda t: t.a.select(c("i8").cum_sum(), b=c("b").cum_sum())),
+    case("forward_fill", lambda t: t.a.select("id", "x", "g").fill_null(strategy="forward")),
+    case("backward_fill_limit", lambda t: t.a.select("id", c("x").backward_fill(limit=1))),
     case("interpolate", lambda t: t.a.select("id", "x", "k").interpolate(), local=True),
     case(
         "rank",
         lambda t: t.a.select("id", r=c("y").rank(), d=c("g").rank("dense"), o=c("x").rank("ordinal")),
-        local=True,
     ),
-    case("rle_id", lambda t: t.a.select("id", r=c("b").rle_id()), local=True),
+    case("rle_id", lambda t: t.a.select("id", r=c("b").rle_id())),
     case("ewm_mean", lambda t: t.a.select("id", e=c("y").ewm_mean(alpha=0.5)), local=True),
-    case("rolling_sum", lambda t: t.a.select("id", r=c("y").rolling_sum(3), m=c("y").rolling_max(2)), local=True),
-    case("peak_max", lambda t: t.a.select("id", p=c("y").peak_max()), local=True),
+    case("rolling_sum", lambda t: t.a.select("id", r=c("y").rolling_sum(3), m=c("y").rolling_max(2))),
+    case("peak_max", lambda t: t.a.select("id", p=c("y").peak_max())),
     case("search_sorted", lambda t: t.a.select(p=c("id").search_sorted(5)), local=True),
-    case("qcut", lambda t: t.a.select("id", z=c("id").rank("ordinal").bin_intervals([3, 9], labels=False)), local=True),
-    case("filter_by_shift", lambda t: t.a.filter(c("g") != c("g").shift(1)).select("id"), local=True),
+    case("qcut", lambda t: t.a.select("id", z=c("id").rank("ordinal").bin_intervals([3, 9], labels=False))),
+    case("filter_by_shift", lambda t: t.a.filter(c("g") != c("g").shift(1)).select("id")),
     case(
         "cum_sum_then_filter",
         lambda t: t.a.with_columns(s=c("y").cum_sum()).filter(c("h") == 1).select("id", "s"),
-        local=True,
     ),
-    case("head_of_cum_sum", lambda t: t.a.select(c("y").cum_sum()).head(3), local=True),
-    case("sort_then_shift", lambda t: t.a.sort("y", "id").select("id", d=c("id").diff()), local=True),
+    case("head_of_cum_sum", lambda t: t.a.select(c("y").cum_sum()).head(3)),
+    case("sort_then_shift", lambda t: t.a.sort("y", "id").select("id", d=c("id").diff())),
     case("expr_reverse", lambda t: t.a.select("id", r=c("g").reverse()), local=True),
 ]
 
@@ -91,20 +86,18 @@ OVER = [
     case(
         "over_order_by",
         lambda t: t.a.select("id", w=c("y").cum_sum().over("g", order_by="id", descending=True)),
-        local=True,
     ),
     case(
         "over_explode", lambda t: t.a.sort("g", "id").select(c("id").over("g", mapping_strategy="explode")), local=True
     ),
-    case("over_join", lambda t: t.a.select("id", w=c("h").over("g", mapping_strategy="join")), local=True),
-    case("over_expression_key", lambda t: t.a.select("id", w=c("y").sum().over(c("id") % 3)), local=True),
-    case("over_filter", lambda t: t.a.filter(c("y") == c("y").max().over("g")).select("id", "g", "y"), local=True),
+    case("over_join", lambda t: t.a.select("id", w=c("h").over("g", mapping_strategy="join"))),
+    case("over_expression_key", lambda t: t.a.select("id", w=c("y").sum().over(c("id") % 3))),
+    case("over_filter", lambda t: t.a.filter(c("y") == c("y").max().over("g")).select("id", "g", "y")),
     case(
         "over_with_columns",
         lambda t: t.a.with_columns(n=pl.len().over("h"), s=c("y").sum().over("g")).select("id", "n", "s"),
-        local=True,
     ),
-    case("over_none", lambda t: t.a.select("id", w=c("y").cum_sum().over(order_by=["y", "id"])), local=True),
+    case("over_none", lambda t: t.a.select("id", w=c("y").cum_sum().over(order_by=["y", "id"]))),
 ]
 
 WINDOWS = [
