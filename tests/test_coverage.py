@@ -38,8 +38,8 @@ def test_rows_are_named_once() -> None:
 
 def test_what_is_gathered_says_why(tables: coverage.Tables) -> None:
     found = {row.operation: row for row in coverage.rows()}
-    assert found["`over`"].reasons == ("`Over` needs more than the rows of one partition",)
-    assert "**one partition**" in found["`over`"].small
+    assert found["`LazyFrame.map_batches`"].reasons == ("a Python function gets the whole frame",)
+    assert "**one partition**" in found["`LazyFrame.map_batches`"].small
     assert not found["`join` inner"].reasons
 
 
