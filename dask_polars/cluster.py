@@ -28,7 +28,7 @@ class Cluster:
         """The number of threads of all workers; 1 while there are none."""
         return max(1, sum(self.client.nthreads().values()))
 
-    def call(self, name: str, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    def call(self, name: str, function: Callable[..., Any], items: Sequence[Any], shared: Any = None) -> list[Any]:
         """
         Call a function with each of some arguments, on the workers.
 
@@ -40,13 +40,17 @@ class Cluster:
             The function.
         items
             The arguments.
+        shared
+            Another argument of all the calls: it is sent once to each worker.
 
         Returns
         -------
         list
             The results, in order.
         """
-        futures = self.client.map(function, items, key=[f"{name}-{uuid4().hex}" for _ in items], pure=False)
+        common = self.client.scatter(shared, hash=False)
+        keys = [f"{name}-{uuid4().hex}" for _ in items]
+        futures = self.client.map(function, items, [common] * len(items), key=keys, pure=False)
         found: list[Any] = self.client.gather(futures)
         return found
 

@@ -17,6 +17,7 @@ from polars.lazyframe.opt_flags import QueryOptFlags
 
 from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
+from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import PlanSendError
 from dask_polars.execution import Target, choose_target, here, local_engine, run_plan, run_queries, writes
 from dask_polars.io.commit import Written, as_target
@@ -167,7 +168,7 @@ class DaskEngine(Engine):
             (frame,) = run_queries([lf], target, options)
             return frame
         if target.client is None:
-            lf.collect_schema()  # a wrong query fails here, as it would with Polars
+            schema_of(lf)  # a wrong query fails here, as it would with Polars
             return BackgroundQuery(lambda: run_queries([lf], target, options)[0])
         plan = self._plan(lf)
         return ClusterQuery(target.client, submit(plan, target), plan)

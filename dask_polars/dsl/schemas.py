@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,42 @@ def _empty_leaf(items: tuple[tuple[str, pl.DataType], ...]) -> Node:
     return decode(pl.LazyFrame(schema=dict(items)))
 
 
+def schema_of(lf: pl.LazyFrame) -> SchemaDict:
+    """
+    Give the schema of a query.
+
+    Parameters
+    ----------
+    lf
+        The query. For a scan Polars lists and reads files.
+
+    Returns
+    -------
+    dict
+        Types by column name.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        Where the query is wrong.
+    OSError
+        Where an object store does not answer.
+    """
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return dict(lf.collect_schema())
+        except OSError as error:
+            # All other requests Polars repeats by itself.
+            if _BROKEN_LIST not in str(error):
+                raise
+            time.sleep(0.1 * 2**attempt)
+    return dict(lf.collect_schema())
+
+
+_ATTEMPTS = 6
+_BROKEN_LIST = "Error getting list response body"
+
+
 def schema_over(node: Node, inputs: Sequence[SchemaDict]) -> SchemaDict:
     """
     Give the schema of a node, from those of its inputs.
@@ -60,7 +97,7 @@ def schema_over(node: Node, inputs: Sequence[SchemaDict]) -> SchemaDict:
     """
     root = node.with_inputs([empty_leaf(schema) for schema in inputs])
     # What a scan has is asked anew: its files may not be what they were.
-    return dict(_schema_of(ByContent(root)) if inputs else to_lazyframe(root).collect_schema())
+    return dict(_schema_of(ByContent(root)) if inputs else schema_of(to_lazyframe(root)))
 
 
 @lru_cache(maxsize=2048)

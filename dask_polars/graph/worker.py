@@ -7,7 +7,7 @@ itself be a fragment that was not run yet, or a scan of files, and Polars optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +22,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.io.ipc import as_the_first
 from dask_polars.io.parquet import rows_of_share
 from dask_polars.io.parts import ScanPart
+from dask_polars.io.paths import File, unreadable
 from dask_polars.io.readers import scan_block
 from dask_polars.io.storage import Storage
 
@@ -38,12 +39,12 @@ class Pending:
     ----------
     frame
         The query.
-    paths
+    files
         The files that it reads, for error messages.
     """
 
     frame: pl.LazyFrame
-    paths: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
 
 
 Frame = pl.DataFrame | Pending
@@ -56,7 +57,7 @@ def as_pending(frame: Frame) -> Pending:
 
 def pending(frame: pl.LazyFrame, *inputs: Frame) -> Pending:
     """Give a query over some inputs."""
-    return Pending(frame, tuple(path for item in inputs if isinstance(item, Pending) for path in item.paths))
+    return Pending(frame, tuple(file for item in inputs if isinstance(item, Pending) for file in item.files))
 
 
 def as_frame(frame: Frame) -> pl.DataFrame:
@@ -70,10 +71,17 @@ def _named(label: str, index: int, *frames: Frame) -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # a panic of Polars is one
-        paths = pending(pl.LazyFrame(), *frames).paths
-        shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-        error.add_note(f"dask_polars: in {label!r}, partition {index}" + (f", reading {shown}" if paths else ""))
+        files = pending(pl.LazyFrame(), *frames).files
+        error.add_note(f"dask_polars: in {label!r}, partition {index}" + (f", reading {_some(files)}" if files else ""))
+        if isinstance(error, OSError) and len(files) > 1 and (broken := unreadable(files)):
+            # Where a body breaks off, Polars names the first file of the scan, whichever it was.
+            error.add_note(f"dask_polars: what cannot be read is {_some(broken)}")
         raise
+
+
+def _some(files: Sequence[File]) -> str:
+    shown = ", ".join(file.path for file in files[:5])
+    return shown + (f" and {len(files) - 5} more" if len(files) > 5 else "")
 
 
 def bind_fragment(template: bytes, *frames: Frame) -> Pending:
@@ -98,6 +106,7 @@ def scan_part(
 ) -> Pending:
     """Scan the files of one partition; nothing is read yet, but where row groups begin."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
+    files = tuple(File(path, 0, "", Storage(cloud)) for path in part.paths)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
     arguments = {**fields["unified_scan_args"], "glob": False}
     if cloud is not None:
@@ -105,12 +114,12 @@ def scan_part(
     node = Node("Scan", {**fields, "unified_scan_args": arguments})
     if part.share is not None and "own" in found["reading"]:
         block = scan_block(found, part.paths[0], part.share, cloud, starts, lambda: to_lazyframe(node))
-        return Pending(block, part.paths)
+        return Pending(block, files)
     lazy = as_the_first(node, found["reading"])
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")
-    return Pending(lazy, part.paths)
+    return Pending(lazy, files)
 
 
 def produce(label: str, index: int, function: Callable[..., Any], *arguments: Any) -> Pending:

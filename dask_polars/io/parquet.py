@@ -200,12 +200,14 @@ def _is_worth_it(found: Sequence[Footer | None], tests: Predicates | None) -> bo
 def _all_footers(files: Sequence[File], wanted: Wanted) -> list[Footer | None]:
     if wanted.cluster is None or len(files) <= 2 * _CHUNK:
         return footers(files)
-    chunks = [tuple(files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
-    return [item for chunk in wanted.cluster.call("read-footers", _read_footers, chunks) for item in chunk]
+    storage = files[0].storage  # of all files of a scan
+    bare = [replace(file, storage=Storage()) for file in files]
+    chunks = [tuple(bare[start : start + _CHUNK]) for start in range(0, len(bare), _CHUNK)]
+    return [item for chunk in wanted.cluster.call("read-footers", _read_footers, chunks, storage) for item in chunk]
 
 
-def _read_footers(files: Sequence[File]) -> list[Footer | None]:
-    return in_threads(read_footer, files)
+def _read_footers(files: Sequence[File], storage: Storage) -> list[Footer | None]:
+    return in_threads(read_footer, [replace(file, storage=storage) for file in files])
 
 
 # ---------------------------------------------------------------- sizes

@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from dask_polars.io.storage import Storage
 
 # With as many files in one directory it is listed; fewer are asked for one by one.
 _LISTED = 16
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,41 @@ def expand(
     return out
 
 
+def unreadable(files: Sequence[File]) -> list[File]:
+    """
+    Find out which files of an object store cannot be read, after an error that does not say.
+
+    Parameters
+    ----------
+    files
+        The files.
+
+    Returns
+    -------
+    list of File
+        Those whose first bytes did not come in some seconds, of at most a thousand.
+    """
+    remote = [file for file in files[:1000] if is_remote(file.path)]
+    pool = ThreadPoolExecutor(16)
+    asked = [pool.submit(_is_unreadable, file) for file in remote]
+    wait(asked, timeout=_PATIENCE)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [
+        file
+        for file, answer in zip(remote, asked, strict=True)
+        if not answer.done() or answer.cancelled() or answer.result()
+    ]
+
+
+def _is_unreadable(file: File) -> bool:
+    try:
+        fs, root = filesystem(file.path, file.storage)
+        fs.cat_file(root, start=0, end=1024)
+    except Exception:  # whatever it is, it is about this file
+        return True
+    return False
+
+
 # ---------------------------------------------------------------- local files
 
 
@@ -192,7 +229,6 @@ def is_directory(path: str) -> bool:
 
 def _expand_remote(path: str, glob: bool, storage: Storage) -> list[File]:
     fs, root = filesystem(path, storage)
-    scheme = path.split("://", 1)[0]
     magic = _MAGIC.search(root) if glob else None
     if magic:
         found = _listing(path, root[: magic.start()], fs, storage)
@@ -203,15 +239,21 @@ def _expand_remote(path: str, glob: bool, storage: Storage) -> list[File]:
     else:
         found = {root: _info(fs, root)}
     return [
-        _remote_file(scheme, name, info, storage)
+        _remote_file(path, root, name, info, storage)
         for name, info in sorted(found.items(), key=lambda item: item[0].encode())
         if info["type"] == "file" and (info["size"] or name == root)
     ]
 
 
-def _remote_file(scheme: str, name: str, info: dict[str, Any], storage: Storage) -> File:
+def _remote_file(path: str, root: str, name: str, info: dict[str, Any], storage: Storage) -> File:
+    """Describe a file by its name in a file system, and a path of Polars' with what it is there."""
+    scheme, rest = path.split("://", 1)
+    if "://" not in name:  # where it is, as in file systems of the web, the name is the path
+        # What Polars wants of a container of Azure may be more than its name.
+        container, authority = root.split("/", 1)[0], rest.split("/", 1)[0]
+        name = f"{scheme}://{authority}{name.removeprefix(container)}"
     stamp = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or info.get("updated")
-    return File(f"{scheme}://{name}", info.get("size") or 0, str(stamp), storage)
+    return File(name, info.get("size") or 0, str(stamp), storage)
 
 
 def _info(fs: Any, root: str) -> dict[str, Any]:
@@ -247,13 +289,12 @@ def _files_asked_for(paths: Iterable[str], glob: bool, storage: Storage) -> dict
     for group in by_directory.values():
         if len(group) < _LISTED:
             continue
-        scheme = group[0].split("://", 1)[0]
         fs, prefix = filesystem(_common_start(min(group), max(group)), storage)
         found = _listing(group[0], prefix, fs, storage)
         for path in group:
-            root = path.split("://", 1)[1]
-            if root in found:
-                out[path] = _remote_file(scheme, root, found[root], storage)
+            name = filesystem(path, storage)[1]
+            if name in found:
+                out[path] = _remote_file(path, name, name, found[name], storage)
     return out
 
 

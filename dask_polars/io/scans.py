@@ -21,22 +21,22 @@ def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:
 
 @functools.wraps(pl.scan_csv)
 def scan_csv(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_csv(*args, **kwargs))
+    return LazyFrame(pl.scan_csv(*args, **translated(args, kwargs)))
 
 
 @functools.wraps(pl.scan_ndjson)
 def scan_ndjson(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_ndjson(*args, **kwargs))
+    return LazyFrame(pl.scan_ndjson(*args, **translated(args, kwargs)))
 
 
 @functools.wraps(pl.scan_ipc)
 def scan_ipc(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_ipc(*args, **kwargs))
+    return LazyFrame(pl.scan_ipc(*args, **translated(args, kwargs)))
 
 
 @functools.wraps(pl.scan_lines)
 def scan_lines(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_lines(*args, **kwargs))
+    return LazyFrame(pl.scan_lines(*args, **translated(args, kwargs)))
 
 
 @functools.wraps(pl.scan_delta)

@@ -154,7 +154,7 @@ def hive_statistics(paths: Sequence[str], start: int, columns: SchemaDict) -> pl
     out = unknown(columns, [1] * len(paths))
     for name, dtype in columns.items():
         given = pl.Series(values[name], dtype=pl.String)
-        value = given.cast(dtype, strict=False)
+        value = _read(given, dtype)
         # What cannot be read as a value of the type says nothing; a directory for null has nothing but nulls.
         nulls = given.is_null().cast(pl.UInt32)
         sure = pl.Series(known[name], dtype=pl.Boolean) & (value.is_not_null() | given.is_null())
@@ -163,6 +163,15 @@ def hive_statistics(paths: Sequence[str], start: int, columns: SchemaDict) -> pl
             value.alias(f"{name}_min"), value.alias(f"{name}_max"), nulls.zip_with(sure, nothing).alias(f"{name}_nc")
         )
     return out
+
+
+def _read(given: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Read values off text; null where that is not sure to be what Polars reads."""
+    if dtype == pl.Date:
+        return given.str.to_date("%Y-%m-%d", strict=False)
+    if dtype.is_temporal():
+        return pl.Series([None] * len(given), dtype=dtype)
+    return given.cast(dtype, strict=False)
 
 
 # ---------------------------------------------------------------- footers

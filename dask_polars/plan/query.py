@@ -14,6 +14,7 @@ from dask_polars.cluster import current_cluster
 from dask_polars.config import Options
 from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.io.paths import listing_once
 from dask_polars.plan.planner import Fallback, Planner
@@ -111,7 +112,7 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any 
 
 
 def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
-    schema = dict(query.collect_schema())  # a wrong query fails here, as it would with Polars
+    schema = schema_of(query)  # a wrong query fails here, as it would with Polars
     try:
         root = decode_with_sources(query)
     except pl.exceptions.ComputeError as error:

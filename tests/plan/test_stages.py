@@ -118,7 +118,7 @@ def test_a_head_stops_at_the_first_files_that_give_enough(tmp_path: Path, monkey
     original = worker.as_frame
 
     def spy(frame: Any) -> pl.DataFrame:
-        read.extend(getattr(frame, "paths", ()))
+        read.extend(file.path for file in getattr(frame, "files", ()))
         return original(frame)
 
     monkeypatch.setattr(worker, "as_frame", spy)

@@ -1,0 +1,1 @@
+"""How fast data is read from an object store."""
