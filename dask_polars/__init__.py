@@ -33,6 +33,9 @@ from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
 
 __version__ = "0.1.0"
 
+# For Narwhals, which is given the module as a `backend`: `nw.scan_parquet(path, backend=dask_polars)`.
+from narwhals_dask_polars import __narwhals_namespace__ as __narwhals_namespace__  # noqa: E402
+
 __all__ = [
     "DaskEngine",
     "DaskQueryResult",

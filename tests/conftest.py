@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -57,3 +59,25 @@ def client(session_client: Any) -> Iterator[Any]:
     """A client of the cluster that is the default one only while a test uses it."""
     with session_client.as_current(), dask.config.set(scheduler="dask.distributed"):
         yield session_client
+
+
+@pytest.fixture(scope="session")
+def narwhals_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The entry point that pyproject.toml declares, whether this tree is installed or is found by its path."""
+    from narwhals import plugins
+
+    group = "narwhals.plugins"
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["entry-points"]
+    place = tmp_path_factory.mktemp("site")
+    info = place / "declared_by_dask_polars-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: declared-by-dask-polars\nVersion: 1.0\n")
+    lines = [f"[{group}]", *(f"{name} = {value}" for name, value in declared[group].items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(place))
+        for cached in (plugins._discover_entrypoints, plugins._find_plugin):
+            cached.cache_clear()
+        yield
+    for cached in (plugins._discover_entrypoints, plugins._find_plugin):
+        cached.cache_clear()

@@ -37,6 +37,7 @@ def make_data(directory: Path) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.usefixtures("narwhals_plugin")
 def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
