@@ -26,7 +26,15 @@ from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast
-from dask_polars.plan.shuffling import POSITION, common_dtypes, hash_shuffle, hashable, restore_order, with_position
+from dask_polars.plan.shuffling import (
+    POSITION,
+    Nulls,
+    common_dtypes,
+    hash_shuffle,
+    hashable,
+    restore_order,
+    with_position,
+)
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
 from dask_polars.plan.time_windows import bounds_of, send_rows
 from dask_polars.series_kernels import KEY, asof_reach, checked_right, send_to_asof
@@ -164,8 +172,11 @@ def _by_groups(planner: Planner, asof: _Asof) -> Stage:
     common = [hashable(dtype) for dtype in common_dtypes(*dtypes) or dtypes[0]]
     most = max(left.npartitions, right.npartitions)
     npartitions = max(2, planner.partitions_for(left.size + right.size, most))
-    placed = hash_shuffle(planner, "join-asof-shuffle-left", with_position(left), by[0], npartitions, common)
-    other = hash_shuffle(planner, "join-asof-shuffle-right", right, by[1], npartitions, common)
+    # Null groups match nothing.
+    placed = hash_shuffle(
+        planner, "join-asof-shuffle-left", with_position(left), by[0], npartitions, common, Nulls.SPREAD
+    )
+    other = hash_shuffle(planner, "join-asof-shuffle-right", right, by[1], npartitions, common, Nulls.DROPPED)
     core = asof.region.core
     schemas = [{**asof.schemas[0], POSITION: pl.UInt64()}, asof.schemas[1]]
     joined = planner.fragment("join-asof", core.with_inputs, [placed, other], schemas, size=left.size)

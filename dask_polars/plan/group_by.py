@@ -78,7 +78,7 @@ def key_names(core: Node) -> list[str]:
 def is_placed(placement: Placement | None, keys: Sequence[Expression]) -> bool:
     """Say whether all rows of a group are known to be in the same partition."""
     columns = {key["Column"] for key in keys if kind_of(key) == "Column"}
-    return placement is not None and set(placement.columns) <= columns
+    return placement is not None and not placement.nulls_anywhere and set(placement.columns) <= columns
 
 
 def groups_bound(stage: Stage, keys: Sequence[Expression]) -> float:

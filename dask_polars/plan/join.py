@@ -27,7 +27,15 @@ from dask_polars.plan.grid import join_grid, lower_join_where
 from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
-from dask_polars.plan.shuffling import POSITION, common_dtypes, hash_shuffle, hashable, restore_order, with_position
+from dask_polars.plan.shuffling import (
+    POSITION,
+    Nulls,
+    common_dtypes,
+    hash_shuffle,
+    hashable,
+    restore_order,
+    with_position,
+)
 from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
 
 # Sides that may be broadcast: every row of the other side then meets all rows that it can match, and rows of the
@@ -41,6 +49,13 @@ _ORDERS: Mapping[str, tuple[str, ...]] = {
     "LeftRight": ("left", "right"),
     "Right": ("right",),
     "RightLeft": ("right", "left"),
+}
+# The sides whose rows are part of the outcome also where they match nothing.
+_KEPT: Mapping[str, tuple[str, ...]] = {
+    "Left": ("left",),
+    "Right": ("right",),
+    "Full": ("left", "right"),
+    "Anti": ("left",),
 }
 # A check that keys are unique needs all rows of a key of that side in one place.
 _CHECKS_LEFT = ("OneToMany", "OneToOne")
@@ -69,6 +84,17 @@ class Sides:
     @property
     def order(self) -> str:
         return self.arguments["maintain_order"]
+
+    @property
+    def nulls_match(self) -> bool:
+        """Whether rows with null keys may decide anything beyond themselves: by matching, or in a check of the keys."""
+        return self.arguments["nulls_equal"] or self.arguments["validation"] != "ManyToMany"
+
+    def nulls(self, side: str) -> Nulls:
+        """Say where the rows of a side go that have a null among their keys."""
+        if self.nulls_match:
+            return Nulls.TOGETHER
+        return Nulls.SPREAD if side in _KEPT.get(self.how, ()) else Nulls.DROPPED
 
 
 @lowers("Join")
@@ -177,7 +203,7 @@ def _placed_alike(sides: Sides) -> tuple[list[int], int] | None:
     dtypes = _hash_dtypes(sides)
     candidates = []
     for stage, on in ((sides.left, sides.left_on), (sides.right, sides.right_on)):
-        numbers = _numbers_of_placed_keys(stage.placement, on, dtypes)
+        numbers = _numbers_of_placed_keys(stage.placement, on, dtypes, nulls_match=sides.nulls_match)
         if numbers is not None and stage.placement is not None and stage.npartitions > 1:
             candidates.append((stage.size.bytes, numbers, stage.placement.npartitions))
     if not candidates:
@@ -189,16 +215,17 @@ def _placed_alike(sides: Sides) -> tuple[list[int], int] | None:
 def _both_placed(sides: Sides) -> bool:
     """Say whether no row of either side would have to move."""
     dtypes = _hash_dtypes(sides)
-    left = _numbers_of_placed_keys(sides.left.placement, sides.left_on, dtypes)
-    right = _numbers_of_placed_keys(sides.right.placement, sides.right_on, dtypes)
+    match = sides.nulls_match
+    left = _numbers_of_placed_keys(sides.left.placement, sides.left_on, dtypes, nulls_match=match)
+    right = _numbers_of_placed_keys(sides.right.placement, sides.right_on, dtypes, nulls_match=match)
     same_count = sides.left.npartitions == sides.right.npartitions > 1
     return left is not None and left == right and same_count
 
 
 def _numbers_of_placed_keys(
-    placement: Placement | None, on: Sequence[Expression], dtypes: Sequence[pl.DataType]
+    placement: Placement | None, on: Sequence[Expression], dtypes: Sequence[pl.DataType], *, nulls_match: bool
 ) -> list[int] | None:
-    if placement is None:
+    if placement is None or (placement.nulls_anywhere and nulls_match):
         return None
     names = [key["Column"] if kind_of(key) == "Column" else None for key in on]
     numbers = [names.index(name) for name in placement.columns if name in names]
@@ -226,8 +253,8 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides) -> Stage:
         right = with_position(right, f"{POSITION}_right")
     chosen = tuple(dtypes[index] for index in numbers)
     left_keys, right_keys = ([on[i] for i in numbers] for on in (sides.left_on, sides.right_on))
-    left = hash_shuffle(planner, "join-shuffle-left", left, left_keys, npartitions, chosen)
-    right = hash_shuffle(planner, "join-shuffle-right", right, right_keys, npartitions, chosen)
+    left = hash_shuffle(planner, "join-shuffle-left", left, left_keys, npartitions, chosen, sides.nulls("left"))
+    right = hash_shuffle(planner, "join-shuffle-right", right, right_keys, npartitions, chosen, sides.nulls("right"))
     changed = Sides(sides.node, left, right, sides.left_on, sides.right_on, sides.schemas)
     if ordered_by:
         return _join_in_order(planner, region, changed, ordered_by, sides)

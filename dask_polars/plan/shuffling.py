@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
 
 import polars as pl
 
 from dask_polars.dsl.codec import decode_expr
 from dask_polars.dsl.expressions import Expression, column, kind_of, output_name, to_expr
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import expression_dtypes, select_node, sort_node, with_columns_node
+from dask_polars.dsl.schemas import expression_dtypes, filter_node, select_node, sort_node, with_columns_node
 from dask_polars.kernels import add_position
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
@@ -87,6 +89,14 @@ def partition_expression(keys: Sequence[Expression], dtypes: Sequence[pl.DataTyp
     return decode_expr(number.cast(pl.UInt32).alias(PARTITION_COLUMN))
 
 
+class Nulls(Enum):
+    """Where rows with null keys go: to the partition of their hash, to all partitions in turn, or nowhere."""
+
+    TOGETHER = "together"
+    SPREAD = "spread"
+    DROPPED = "dropped"
+
+
 def hash_shuffle(
     planner: Planner,
     operation: str,
@@ -94,6 +104,7 @@ def hash_shuffle(
     keys: Sequence[Expression],
     npartitions: int,
     dtypes: Sequence[pl.DataType] | None = None,
+    nulls: Nulls = Nulls.TOGETHER,
 ) -> Stage:
     """
     Bring all rows with equal keys into the same partition.
@@ -112,6 +123,9 @@ def hash_shuffle(
         The number of partitions to make.
     dtypes
         The types to hash the keys in; those of :func:`key_dtypes`, if not given.
+    nulls
+        Where rows go that have a null among their keys, which in a join match nothing. Rows that are in their place
+        already stay there.
 
     Returns
     -------
@@ -123,14 +137,32 @@ def hash_shuffle(
     dtypes = tuple(dtypes if dtypes is not None else key_dtypes(keys, stage.schema))
     names = tuple(key["Column"] for key in keys if kind_of(key) == "Column")
     placement = Placement(names, dtypes, npartitions) if len(names) == len(keys) else None
-    if placement is not None and stage.placement == placement:
+    if placement is not None and _is_in_place(stage.placement, placement, nulls):
         return stage
+    if any(dtype.is_nested() for dtype in dtypes):
+        nulls = Nulls.TOGETHER  # a struct of nulls is not null
+    if placement is not None and nulls is Nulls.SPREAD:
+        placement = replace(placement, nulls_anywhere=True)
     number = partition_expression(keys, dtypes, npartitions)
-    sent = planner.fragment(
-        f"{operation}-partition", lambda leaves: with_columns_node([number], leaves[0]), [stage], [stage.schema]
-    )
+    is_null = pl.any_horizontal(to_expr(key).is_null() for key in keys)
+    if nulls is Nulls.SPREAD:
+        in_turn = (pl.int_range(pl.len(), dtype=pl.UInt32) % npartitions).cast(pl.UInt32)
+        number = decode_expr(pl.when(is_null).then(in_turn).otherwise(to_expr(number)).alias(PARTITION_COLUMN))
+
+    def numbered(leaves: Sequence[Node]) -> Node:
+        rows = filter_node(decode_expr(~is_null), leaves[0]) if nulls is Nulls.DROPPED else leaves[0]
+        return with_columns_node([number], rows)
+
+    sent = planner.fragment(f"{operation}-partition", numbered, [stage], [stage.schema])
     labels = tuple(output_name(key) for key in keys)
     return _shuffle(planner, operation, sent, stage, npartitions, labels, "hash", placement)
+
+
+def _is_in_place(found: Placement | None, wanted: Placement, nulls: Nulls) -> bool:
+    """Say whether rows are where they should be, but for those with null keys, where these may be anywhere."""
+    if found is None or (found.nulls_anywhere and nulls is Nulls.TOGETHER):
+        return False
+    return replace(found, nulls_anywhere=False) == wanted
 
 
 def _shuffle(

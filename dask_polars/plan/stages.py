@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -78,17 +78,20 @@ class Placement:
         The types that they are cast to before hashing.
     npartitions
         The number of partitions that the hash is spread over.
+    nulls_anywhere
+        Whether rows with a null in one of the columns are left out of this, and may be in any partition.
     """
 
     columns: tuple[str, ...]
     dtypes: tuple[pl.DataType, ...]
     npartitions: int
+    nulls_anywhere: bool = False
 
     def renamed(self, names: Mapping[str, str]) -> Placement | None:
         """Follow the columns to their new names; nothing is known where one is gone."""
         if any(name not in names for name in self.columns):
             return None
-        return Placement(tuple(names[name] for name in self.columns), self.dtypes, self.npartitions)
+        return replace(self, columns=tuple(names[name] for name in self.columns))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

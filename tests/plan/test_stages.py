@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import dask
 import polars as pl
 import pytest
 
@@ -17,6 +19,10 @@ from dask_polars.plan.stages import HeadStage, MapStage, ShuffleStage, Stage, wa
 
 FRAME = pl.DataFrame({"k": [1, 2, 3, 4] * 6, "v": range(24), "s": ["a", "b", "c", None] * 6})
 OTHER = pl.DataFrame({"k": [1, 2, 5, 6], "w": [1.0, 2.0, 3.0, 4.0]})
+
+
+def count_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(pl.len())
 
 
 def plan(lf: dp.LazyFrame, **options: Any) -> Plan:
@@ -63,15 +69,44 @@ def test_a_join_of_large_things_shuffles_both_sides(left: dp.LazyFrame, right: d
 
 
 def test_a_group_by_on_the_key_of_a_join_moves_nothing(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
-    joined = left.join(right, on="k", how="left")
+    joined = left.join(right, on="k")
     assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 2
     assert len(shuffles(joined.group_by("w").agg(pl.col("v").median()), **SHUFFLED)) == 3
+
+
+@pytest.mark.parametrize("how", ["left", "right", "full", "anti"])
+def test_null_keys_that_match_nothing_are_spread(how: Any) -> None:
+    rows = pl.DataFrame({"k": [None] * 40, "v": range(40)}, schema={"k": pl.Int64, "v": pl.Int64})
+    many, few = dp.from_polars(rows, npartitions=5), dp.from_polars(OTHER, npartitions=3)
+    joined = few.join(many, on="k", how=how) if how == "right" else many.join(few, on="k", how=how)
+    heights = joined.filter(pl.col("k").is_null() & pl.col("v").is_not_null()).map_partitions(count_rows)
+    with dask.config.set({"dask-polars.broadcast-limit": 0, "dask-polars.partition-size": 100}):
+        parts = heights.collect(scheduler="sync")["len"].to_list()
+    assert sum(parts) == 40
+    assert len(parts) > 1
+    assert max(parts) <= 40 / len(parts) + 5
+
+
+@pytest.mark.parametrize("how", ["inner", "semi"])
+def test_null_keys_are_dropped_before_the_shuffle(how: Any, left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    for stage in shuffles(left.join(right, on="k", how=how), **SHUFFLED):
+        assert isinstance(stage.source, MapStage)
+        fragment = pl.LazyFrame.deserialize(io.BytesIO(stage.source.template))
+        assert 'FILTER col("k").is_not_null()' in fragment.explain(optimized=False)
+
+
+def test_null_keys_that_are_anywhere_are_together_for_a_group_by(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
+    """A second join on the same key does without a shuffle of the left side, a group_by does not."""
+    joined = left.join(right, on="k", how="left")
+    assert len(shuffles(joined.join(right.with_columns(pl.col("w") + 1), on="k", how="left"), **SHUFFLED)) == 3
+    assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 3
+    equal = joined.join(right.with_columns(pl.col("w") + 1), on="k", how="left", nulls_equal=True)
+    assert len(shuffles(equal, **SHUFFLED)) == 4
 
 
 def test_rows_with_a_right_key_of_null_are_not_thought_to_be_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
     """After a left join with both keys kept, the right ones are null where nothing matched: on any partition."""
     joined = left.join(right, left_on="k", right_on="k", how="left", coalesce=False)
-    assert len(shuffles(joined.group_by("k").agg(pl.col("v").median()), **SHUFFLED)) == 2
     assert len(shuffles(joined.group_by("k_right").agg(pl.col("v").median()), **SHUFFLED)) == 3
 
 
