@@ -30,6 +30,7 @@ from dask_polars.io.scans import (  # noqa: E402
     scan_pyarrow_dataset,
 )
 from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
+from dask_polars.sql import SQLContext, sql  # noqa: E402
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "FallbackWarning",
     "LazyFrame",
     "LazyGroupBy",
+    "SQLContext",
     "ShuffleError",
     "collect_all",
     "concat",
@@ -58,4 +60,5 @@ __all__ = [
     "scan_ndjson",
     "scan_parquet",
     "scan_pyarrow_dataset",
+    "sql",
 ]

@@ -288,6 +288,10 @@ CASES: tuple[Case, ...] = (
     Case("`is_duplicated`, `is_unique`", lambda t: t.a.filter(c("k").is_duplicated())),
     Case("`is_first_distinct`, `is_last_distinct`", lambda t: t.a.filter(c("k").is_first_distinct())),
     # The rest
+    Case(
+        "`sql`, `SQLContext`, `LazyFrame.sql`: as what the query says",
+        lambda t: t.a.sql("SELECT k, SUM(v) AS v FROM self GROUP BY k"),
+    ),
     Case("`LazyFrame.map_batches`", lambda t: t.a.map_batches(_first)),
     Case(
         "`sink_parquet`, `sink_csv`, `sink_ipc`, `sink_ndjson` to one file",

@@ -273,9 +273,15 @@ def operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
         return all(shape(item) in (Shape.ROW, Shape.LITERAL) for item in tree["StructEval"]["evaluation"]), False, True
     if kind in ("Over", "Field"):
         return False, False, True
-    if function_name(tree) in _EXPANDING:
+    if function_name(tree) in _EXPANDING or _is_sql_arithmetic(tree):
         return True, False, True
     return _asked_traits(msgpack.packb(_over_plain_columns(tree)))
+
+
+def _is_sql_arithmetic(tree: Expression) -> bool:
+    """Recognize what SQL has operators of its own for, whose types Polars decides later: `a * b`, `round(a, 1)`."""
+    found = tree["Function"]["function"] if kind_of(tree) == "Function" else None
+    return isinstance(found, Mapping) and kind_of(found) == "Sql" and kind_of(found["Sql"]) in ("Binary", "Round")
 
 
 def _over_plain_columns(tree: Expression) -> Expression:

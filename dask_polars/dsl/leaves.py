@@ -299,11 +299,9 @@ class PipeFunction:
     def resolve(self, node: Node, schemas: Sequence[SchemaDict]) -> Node:
         """Call the function; what it gives stands in place of the node."""
         if self._resolved is None:
-            places = {place.token: place for place in map(_Place, node.inputs, schemas)}
-            frames = [source_lazyframe(place) for place in places.values()]
+            frames, fill = in_place_of(node.inputs, schemas)
             result = self.function(([lf._ldf for lf in frames], [pl.Schema(schema) for schema in schemas]))
-            root = decode_with_sources(pl.LazyFrame._from_pyldf(result))
-            self._resolved = transform(root, lambda item: _fill(item, places))
+            self._resolved = fill(decode_with_sources(pl.LazyFrame._from_pyldf(result)))
         return self._resolved
 
 
@@ -320,6 +318,29 @@ class _Place:
 
     def lazy(self) -> pl.LazyFrame:
         return pl.LazyFrame(schema=self.schema)
+
+
+def in_place_of(
+    nodes: Sequence[Node], schemas: Sequence[SchemaDict]
+) -> tuple[list[pl.LazyFrame], Callable[[Node], Node]]:
+    """
+    Make lazy frames that stand for plans, for code that builds a query with them.
+
+    Parameters
+    ----------
+    nodes
+        The plans.
+    schemas
+        Their schemas.
+
+    Returns
+    -------
+    tuple
+        The lazy frames, and a function that puts the plans into a query that was built with these.
+    """
+    places = list(map(_Place, nodes, schemas))
+    known = {place.token: place for place in places}
+    return [source_lazyframe(place) for place in places], lambda root: transform(root, lambda item: _fill(item, known))
 
 
 def _fill(node: Node, places: Mapping[str, _Place]) -> Node:

@@ -13,7 +13,7 @@ _REASONS = {
     "HConcat": "frames side by side need the same rows in each partition",
     "Pivot": "a pivot needs all rows of an index value",
     "PipeWithSchema": "a Python function gets the whole frame",
-    "SQL": "a query in SQL is planned by Polars as a whole",
+    "SQL": "a statement in SQL that is no query",
     "Sink": "output is written by one task",
     "SinkMultiple": "output is written by one task",
     "Gather": "rows are picked by their number",
