@@ -113,6 +113,10 @@ class RawFrame:
     def token(self) -> str:
         return hashlib.sha1(self.raw, usedforsecurity=False).hexdigest()
 
+    def frame(self) -> pl.DataFrame:
+        """Give the frame, which should be a small one."""
+        return pl.concat(pl.read_ipc_stream(io.BytesIO(bytes(part))) for part in msgpack.unpackb(self.raw))
+
 
 def _read_document(data: bytes) -> dict[str, Any]:
     """Read the document of a plan; its frames stay raw."""

@@ -10,8 +10,6 @@ from dask_polars.plan.regions import Region, describe, function_of
 from dask_polars.plan.stages import Stage
 
 _REASONS = {
-    "HConcat": "frames side by side need the same rows in each partition",
-    "Pivot": "a pivot needs all rows of an index value",
     "PipeWithSchema": "a Python function gets the whole frame",
     "SQL": "a statement in SQL that is no query",
     "Sink": "output is written by one task",

@@ -9,6 +9,7 @@ from tests.differential import (
     catalogue_join,
     catalogue_mixed,
     catalogue_order,
+    catalogue_reshape,
     catalogue_rowwise,
     catalogue_series,
     catalogue_sort,
@@ -37,6 +38,7 @@ CASES: dict[str, Case] = {
         "order": catalogue_order.CASES,
         "mixed": catalogue_mixed.CASES,
         "statistics": catalogue_statistics.CASES,
+        "reshape": catalogue_reshape.CASES,
     }.items()
     for case in cases
 }
@@ -46,6 +48,8 @@ COUNT = sum(
         catalogue_aggregate, catalogue_distinct, catalogue_groupby, catalogue_join, catalogue_mixed,
         catalogue_order, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_statistics,
         catalogue_union, catalogue_wide, catalogue_windows,
+        catalogue_order, catalogue_reshape, catalogue_rowwise, catalogue_series, catalogue_sort, catalogue_statistics,
+        catalogue_union,
     )
 )  # fmt: skip
 DISTRIBUTED = {name: case for name, case in CASES.items() if case.distributed}
