@@ -327,10 +327,73 @@ def top_k_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
     return step, replace(state, ordered=True)
 
 
+def wide_expressions(state: State, name: str) -> dict[str, pl.Expr]:
+    """Expressions over a column that need other rows, in order; floats are quarters, whose sums are exact."""
+    column, dtype = pl.col(name), state.schema[name]
+    found = {
+        "shift(1)": column.shift(1), "shift(-3)": column.shift(-3), "forward_fill": column.forward_fill(),
+        "backward_fill(2)": column.backward_fill(limit=2), "cum_count": column.cum_count(),
+    }  # fmt: skip
+    if is_key(dtype) and dtype not in (pl.Categorical, pl.Enum):
+        found["is_first_distinct"] = column.is_first_distinct()
+        found["is_duplicated"] = column.is_duplicated()
+    if is_comparable(dtype):
+        found["rank(min)"] = column.rank("min")
+        found["rank(ordinal)"] = column.rank("ordinal", descending=True)
+        found["rle_id"] = column.rle_id()
+    if is_number(dtype) and not dtype.is_float():
+        found |= {
+            "cum_sum": column.cum_sum(), "cum_max(reverse)": column.cum_max(reverse=True), "diff": column.diff(),
+            "rolling_sum": column.rolling_sum(3, min_samples=1), "shift.cum_sum": column.shift(1).cum_sum(),
+            "diff.rolling_max": column.diff(2).rolling_max(2, min_samples=1),
+        }  # fmt: skip
+    return found
+
+
+@st.composite
+def wide_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    if not state.ordered or state.joined:
+        return None
+    name = draw(st.sampled_from(list(state.schema)))
+    choices = wide_expressions(state, name)
+    kind = draw(st.sampled_from(sorted(choices)))
+    expr, new = choices[kind], draw(st.sampled_from([name, "wide"]))
+    return Step(f"with_columns({new}={name}.{kind})", lambda lf, _: lf.with_columns(expr.alias(new))), state
+
+
+@st.composite
+def window_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    keys = state.columns(is_key)
+    if not state.ordered or state.joined or not keys:
+        return None
+    by = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2, unique=True))
+    name = draw(st.sampled_from(list(state.schema)))
+    choices = {**wide_expressions(state, name), "first()": pl.col(name).first(), "len()": pl.len()}
+    choices = {text: expr for text, expr in choices.items() if "distinct" not in text and "dupl" not in text}
+    if is_number(state.schema[name]) and not state.schema[name].is_float():
+        choices |= {"sum()": pl.col(name).sum(), "max()": pl.col(name).max(), "median()": pl.col(name).median()}
+    kind = draw(st.sampled_from(sorted(choices)))
+    expr = choices[kind].over(by)
+    return Step(f"with_columns(window={name}.{kind}.over({by}))", lambda lf, _: lf.with_columns(window=expr)), state
+
+
+@st.composite
+def wide_filter_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    keys = state.columns(is_key)
+    if not state.ordered or state.joined or not keys:
+        return None
+    key = draw(st.sampled_from(keys))
+    size = draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        return Step(f"filter(len().over({key}) > {size})", lambda lf, _: lf.filter(pl.len().over(key) > size)), state
+    place = pl.int_range(pl.len()).over(key)
+    return Step(f"filter(int_range.over({key}) < {size})", lambda lf, _: lf.filter(place < size)), state
+
+
 STEPS = [
     filter_steps, filter_steps, with_columns_steps, select_steps, rename_steps, group_by_steps, group_by_steps,
     scalar_steps, sort_steps, unique_steps, slice_steps, join_steps, join_steps, concat_steps, row_index_steps,
-    explode_steps, top_k_steps,
+    explode_steps, top_k_steps, wide_steps, wide_steps, window_steps, window_steps, wide_filter_steps,
 ]  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["kept_rows"].item() == names["table"].num_rows == above.height
     assert names["expensive"].item() == above.filter(pl.col("o_totalprice") > 2000).height
     assert names["read_by_tasks"].collect().equals(orders)
-    assert names["running"].height == names["heights"]["len"].sum() == sum(names["rows"])
+    assert names["shuffled"].height == names["heights"]["len"].sum() == sum(names["rows"])
 
 
 def test_the_table_of_options_is_that_of_the_configuration() -> None:

@@ -223,6 +223,28 @@ def filled_with_aggregate(tree: Expression, schema: SchemaDict) -> Expression | 
     return decode_expr(x.fill_null(found.cast(dtype)))
 
 
+@means("Interpolate")
+def interpolated(tree: Expression, schema: SchemaDict) -> Expression | None:
+    """Write ``interpolate`` with the values before and behind each null, and how far away they are."""
+    x = to_expr(tree["Function"]["input"][0])
+    dtype = dtype_of(tree["Function"]["input"][0], schema)
+    if not (dtype.is_integer() or dtype.is_float()):
+        return None
+    place = pl.when(x.is_not_null()).then(ROW)
+    low, high = x.forward_fill(), x.backward_fill()
+    since, steps = ROW - place.forward_fill(), place.backward_fill() - place.forward_fill()
+    if tree["Function"]["function"]["Interpolate"] == "Nearest":
+        between = pl.when(low.is_not_null() & high.is_not_null()).then(
+            pl.when(2 * since >= steps).then(high).otherwise(low)
+        )
+    else:
+        out = dtype_of(tree, schema)
+        low, high = low.cast(out), high.cast(out)
+        between = (low + (high - low) / steps * since).cast(out)
+        x = x.cast(out)
+    return decode_expr(pl.when(x.is_null()).then(between).otherwise(x))
+
+
 @computes(*CARRIES, refuses=refuses)
 def lower_carried(planner: Planner, rows: Rows, stage: Stage, items: Sequence[Item]) -> Stage:
     """Compute columns from the rows of each partition and what is carried over to it."""

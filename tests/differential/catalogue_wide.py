@@ -55,6 +55,9 @@ FILLING = [
         case(f"fill_{how}", lambda t, how=how: t.a.select(c(NUMBERS).fill_null(strategy=how)))
         for how in ("mean", "min", "max", "zero", "one")
     ),
+    case("interpolate", lambda t: t.a.select("id", c(NUMBERS).interpolate())),
+    case("interpolate_nearest", lambda t: t.a.select("id", c(NUMBERS).interpolate("nearest"))),
+    case("interpolate_gaps", lambda t: t.a.select(c("x").sqrt().fill_nan(None).shift(3).interpolate())),
     case("fill_frame_forward", lambda t: t.a.fill_null(strategy="forward", limit=1)),
     case("fill_frame_backward", lambda t: t.a.select("id", "x", "g", "lst").fill_null(strategy="backward")),
 ]
