@@ -234,7 +234,7 @@ def interpolated(tree: Expression, schema: SchemaDict) -> Expression | None:
     low, high = x.forward_fill(), x.backward_fill()
     since, steps = ROW - place.forward_fill(), place.backward_fill() - place.forward_fill()
     if tree["Function"]["function"]["Interpolate"] == "Nearest":
-        between = pl.when(low.is_not_null() & high.is_not_null()).then(
+        between: pl.Expr = pl.when(low.is_not_null() & high.is_not_null()).then(
             pl.when(2 * since >= steps).then(high).otherwise(low)
         )
     else:

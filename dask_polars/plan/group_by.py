@@ -26,6 +26,7 @@ from dask_polars.plan.select import cast_to
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import Placement, Size, Stage
 from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
+from dask_polars.plan.wide import with_columns_of_other_rows
 
 
 @lowers("GroupBy")
@@ -40,7 +41,9 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
     if core.fields["options"]["slice"] is not None:
         return gather_and_run(planner, region, "group_by", "a slice of the groups")
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
-        return gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
+        return _by_other_rows(planner, region) or gather_and_run(
+            planner, region, "group_by", "keys that are not computed row by row"
+        )
     if core.fields["apply"] is None:
         taken = Decomposition(_dtypes_over(planner, core), whole=False)
         finals = taken.finals(core.fields["aggs"])
@@ -48,6 +51,18 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
         if finals is not None and having is not None:
             return _lower_in_parts(planner, region, taken, finals, having)
     return _lower_whole_groups(planner, region)
+
+
+def _by_other_rows(planner: Planner, region: Region) -> Stage | None:
+    """Make columns of keys that need other rows, as in ``group_by(pl.len().over("k"))``; None where there are none."""
+    core = region.core
+    found = with_columns_of_other_rows(planner, core.input, core.fields["keys"])
+    # A function of whole groups would be given these columns, too.
+    if found is None or found.reason is not None or core.fields["apply"] is not None:
+        return None
+    if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in found.trees):
+        return None
+    return planner.lower(region.over(core.with_inputs((found.rows,)).with_fields(keys=found.trees)))
 
 
 def _dtypes_over(planner: Planner, core: Node) -> DtypeOf:

@@ -25,6 +25,7 @@ from dask_polars.plan.reread import per_partition
 from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.shuffling import without_categories
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
+from dask_polars.plan.wide import with_columns_of_other_rows, without_columns
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
 
@@ -43,6 +44,11 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
     )
     region = Region(region.chain, core)
     keys = core.fields["by_column"]
+    found = with_columns_of_other_rows(planner, core.input, keys)
+    if found is not None and found.reason is None:
+        # Keys that need other rows: `sort(pl.len().over("k"))`.
+        ordered = core.with_inputs((found.rows,)).with_fields(by_column=found.trees)
+        return planner.lower(region.over(without_columns(planner, core, ordered)))
     extraction = Extraction(schema)
     keys = [extraction.rewrite_named(key) for key in keys]
     if extraction.scalars and all(shape(key) is Shape.ROW for key in keys):

@@ -121,6 +121,23 @@ CASES = [
         lambda t: t.a.join(t.b.select("k", "w"), on="k").select("id", "w", n=c("w").sum().over("k")),
         "any",
     ),
+    case(
+        "group_by_window",
+        lambda t: t.a.group_by(n=pl.len().over("g"), r=c("y").rank("dense")).agg(c("id").sum()),
+        "any",
+    ),
+    case(
+        "group_by_runs",
+        lambda t: t.a.group_by((c("h") != c("h").shift()).cum_sum(), maintain_order=True).agg(
+            c("id").median(), n=pl.len()
+        ),
+    ),
+    case(
+        "sort_by_window",
+        lambda t: t.a.sort(pl.len().over("g"), c("id").shift(-3), descending=True, maintain_order=True).select(
+            "id", "g"
+        ),
+    ),
     case("over_explode", lambda t: t.a.sort("g").select(c("id").over("g", mapping_strategy="explode")), local=True),
     case("duplicates", duplicates),
     case("first_distinct_in_filter", lambda t: t.a.filter(c("k").is_first_distinct()).select("id", "k")),
