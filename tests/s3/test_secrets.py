@@ -159,6 +159,7 @@ def test_on_a_cluster(filled: Bucket, logged_cluster: tuple[Client, io.StringIO]
             warnings.simplefilter("ignore")
             collect(asked[name], 3)
     kept = asked["group"].persist()
+    kept.collect()  # the scheduler has its graph then, which is sent in the background
     client.run_on_scheduler(_check_scheduler)
     keys = list(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
     assert keys
