@@ -15,7 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, expand, kind_of, output_name, shape
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    alias,
+    column,
+    expand,
+    kind_of,
+    output_name,
+    shape,
+)
+from dask_polars.dsl.groups import with_positions
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_node, select_node, with_columns_node
 from dask_polars.plan.decompose import Decomposition, DtypeOf
@@ -27,6 +37,8 @@ from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, wi
 from dask_polars.plan.stages import Placement, Size, Stage
 from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
 from dask_polars.plan.wide import with_columns_of_other_rows
+
+KEY = "__dp_key_"
 
 
 @lowers("GroupBy")
@@ -41,9 +53,8 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
     if core.fields["options"]["slice"] is not None:
         return gather_and_run(planner, region, "group_by", "a slice of the groups")
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
-        return _by_other_rows(planner, region) or gather_and_run(
-            planner, region, "group_by", "keys that are not computed row by row"
-        )
+        computed = _by_other_rows(planner, region) or _by_aggregations(planner, region)
+        return computed or gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
     if core.fields["apply"] is None:
         taken = Decomposition(_dtypes_over(planner, core), whole=False)
         finals = taken.finals(core.fields["aggs"])
@@ -63,6 +74,21 @@ def _by_other_rows(planner: Planner, region: Region) -> Stage | None:
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in found.trees):
         return None
     return planner.lower(region.over(core.with_inputs((found.rows,)).with_fields(keys=found.trees)))
+
+
+def _by_aggregations(planner: Planner, region: Region) -> Stage | None:
+    """Make columns of keys that compare rows with aggregations, as in ``group_by(v > v.mean())``."""
+    core = region.core
+    trees = core.fields["keys"]
+    one_per_row = all(shape(key) in (Shape.ROW, Shape.LITERAL, Shape.MIXED) for key in trees)
+    if core.fields["apply"] is not None or not one_per_row:
+        return None
+    names = [f"{KEY}{index}" for index in range(len(trees))]
+    computed = [alias(key, name) for key, name in zip(trees, names, strict=True)]
+    keys = [alias(column(name), output_name(key)) for key, name in zip(trees, names, strict=True)]
+    changed = core.with_inputs((with_columns_node(computed, core.input),)).with_fields(keys=keys)
+    same = list(planner.schema(changed).items()) == list(planner.schema(core).items())
+    return planner.lower(region.over(changed)) if same else None
 
 
 def _dtypes_over(planner: Planner, core: Node) -> DtypeOf:
@@ -197,8 +223,6 @@ def _lower_whole_groups(planner: Planner, region: Region) -> Stage:
     ordered = core.fields["maintain_order"]
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
-    if ordered and core.fields["apply"] is not None:
-        return gather_and_run(planner, region, "group_by", "a function of whole groups, in the order of the groups")
     outputs = max(2, planner.partitions_for(rows.size, rows.npartitions))
     if not ordered:
         return _run_placed(planner, region, hash_shuffle(planner, "groupby-shuffle", rows, keys, outputs))
@@ -209,8 +233,10 @@ def _whole_groups_in_order(planner: Planner, region: Region, rows: Stage, output
     """Groups in the order of their first rows: by the position of these."""
     core = region.core
     shuffled = hash_shuffle(planner, "groupby-shuffle", with_position(rows), core.fields["keys"], outputs)
-    first = {"Agg": {"First": column(POSITION)}}
-    node = core.with_fields(aggs=[*core.fields["aggs"], first])
+    if core.fields["apply"] is not None:
+        node = with_positions(core, POSITION, planner.schema(core))
+    else:
+        node = core.with_fields(aggs=[*core.fields["aggs"], {"Agg": {"First": column(POSITION)}}])
     schema = {**planner.schema(core.input), POSITION: shuffled.schema[POSITION]}
     out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core))
     groups = planner.fragment("groupby", node.with_inputs, [shuffled], [schema], size=out)

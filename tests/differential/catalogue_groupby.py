@@ -42,7 +42,19 @@ KEY_KINDS = [
     case("keys_with_cat", by("cat", "enum")(c("y").sum()), "any"),
     case("keys_literal", by(pl.lit(1).alias("one"))(c("y").sum()), "any"),
     case("keys_literal_and_column", by("h", pl.lit("z").alias("z"))(c("y").sum()), "any"),
-    case("keys_agg_broadcast", by(c("y") > c("y").mean())(pl.len()), "any", local=True),
+    case("keys_agg_broadcast", by(c("y") > c("y").mean())(pl.len()), "any"),
+    case("keys_median", by(c("y") > c("y").median())(c("y").sum(), n=c("id").n_unique()), "any"),
+    case("keys_cumulative", by((c("id").cum_sum() % 3).alias("r"), "h")(pl.len()), "any"),
+    case("keys_over", by(c("y").sum().over("h"))(pl.len()), "any"),
+    case("keys_agg_ordered", by(c("y") > c("y").mean(), maintain_order=True)(c("id").first())),
+    case(
+        "map_groups_ordered",
+        lambda t: (
+            t.a.select("h", "id")
+            .group_by("h", maintain_order=True)
+            .map_groups(lambda df: df.head(2).reverse(), schema={"h": pl.Int8, "id": pl.Int64})
+        ),
+    ),
     case("keys_negative_zero", by("f64")(pl.len(), n=c("id").n_unique()), "any"),
     case(
         "keys_nan_and_null",
