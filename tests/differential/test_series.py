@@ -1,8 +1,13 @@
-"""What must not be taken for sorted is an error, also where the streaming engine of Polars does not see it."""
+"""
+What must not be taken for sorted is an error, also where the streaming engine of Polars does not see it; and random
+windows and as-of joins over random partitions.
+"""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import dask
@@ -10,6 +15,7 @@ import polars as pl
 import pytest
 
 import dask_polars as dp
+from tests.helpers import frame_difference
 
 c = pl.col
 QUERIES: dict[str, Callable[[Any], Any]] = {
@@ -40,3 +46,97 @@ def test_unsorted(query: str, order: str, npartitions: int, broadcast: int | str
         pytest.raises(pl.exceptions.InvalidOperationError, match="is not sorted"),
     ):
         lazy.collect(scheduler="sync")
+
+
+CLOSED = ("left", "right", "both", "none")
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
+
+
+def cut_anywhere(frame: pl.DataFrame, rng: random.Random) -> Any:
+    """Partitions of any height."""
+    cuts = sorted(rng.randrange(frame.height + 1) for _ in range(rng.choice([1, 3, 9])))
+    ends = zip([0, *cuts], [*cuts, frame.height], strict=True)
+    return dp.concat([dp.from_polars(frame[start:stop], npartitions=1) for start, stop in ends])
+
+
+def random_index(rng: random.Random, rows: int) -> tuple[pl.Series, Callable[[], str]]:
+    """A sorted index, and what makes steps that fit it."""
+    kind = rng.choice(["integers", "times", "dates", "zone"])
+    if kind == "integers":
+        dtype = rng.choice([pl.Int32, pl.Int64])
+        values = sorted(rng.randrange(-50, 300) for _ in range(rows))
+        return pl.Series("t", values, dtype=dtype), lambda: f"{rng.randrange(1, 60)}i"
+    days = rng.choice([3, 40, 700])
+    units = [("h", 40), ("d", 20)] + ([("mo", 4), ("w", 5)] if days > 10 else [("m", 90)])
+    start = datetime(2024, rng.choice([1, 3, 10]), rng.randrange(1, 29))
+    seconds = sorted(rng.randrange(days * 86400) for _ in range(rows))
+    index = pl.Series("t", [start + timedelta(seconds=value) for value in seconds], dtype=pl.Datetime("us"))
+    if kind == "dates":
+        index = index.cast(pl.Date)
+    if kind == "zone":
+        index = index.dt.replace_time_zone("UTC").dt.convert_time_zone(rng.choice(ZONES))
+
+    def step() -> str:
+        unit, most = rng.choice(units)
+        return f"{rng.randrange(1, most)}{unit}"
+
+    return index, step
+
+
+def random_windows(rng: random.Random, step: Callable[[], str]) -> Callable[[Any], Any]:
+    offset = rng.choice([None, "", "-"])
+    shared: dict[str, Any] = {"closed": rng.choice(CLOSED), "group_by": rng.choice([None, None, "k"])}
+    if offset is not None:
+        shared["offset"] = offset + step()
+    aggregations = [c("i").alias("rows"), c("v").sum(), c("i").first()]
+    if rng.random() < 0.5:
+        period = step()
+        return lambda lf: lf.rolling("t", period=period, **shared).agg(aggregations)
+    shared |= {"every": step(), "period": rng.choice([None, step()]), "include_boundaries": True}
+    shared |= {"label": rng.choice(["left", "right", "datapoint"]), "start_by": rng.choice(["window", "datapoint"])}
+    return lambda lf: lf.group_by_dynamic("t", **shared).agg(aggregations)
+
+
+def same(query: Callable[[Any, Any], Any], frames: tuple[pl.DataFrame, ...], rng: random.Random) -> None:
+    ours = query(*(cut_anywhere(frame, rng) for frame in frames))
+    plain = query(*(frame.lazy() for frame in frames))
+    try:
+        expected = plain.collect()
+    except pl.exceptions.PolarsError as error:
+        with pytest.raises(type(error)):
+            ours.collect(scheduler="sync")
+        return
+    assert frame_difference(expected, ours.collect(scheduler="sync")) is None
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_windows(seed: int) -> None:
+    rng = random.Random(seed)
+    rows = rng.choice([1, 5, 40, 150])
+    index, step = random_index(rng, rows)
+    columns = {
+        "i": range(rows),
+        "v": rng.choices([None, 1.5, 2.0, -3.0], k=rows),
+        "k": rng.choices(["a", "b", None], k=rows),
+    }
+    frame = pl.DataFrame(columns, schema={"i": pl.Int64, "v": pl.Float64, "k": pl.String}).with_columns(index)
+    windows = random_windows(rng, step)
+    same(windows, (frame,), rng)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_asof(seed: int) -> None:
+    rng = random.Random(seed)
+    span = rng.choice([5, 30, 300])
+    frames = []
+    for name in ("left", "right"):
+        rows = rng.choice([1, 5, 30, 120])
+        keys = [None] * rng.choice([0, 0, 2]) + sorted(rng.randrange(span) for _ in range(rows))
+        groups = rng.choices(["a", "b", None], k=len(keys))
+        columns = {"t": keys, "k": groups, name: list(range(len(keys)))}
+        frames.append(pl.DataFrame(columns, schema={"t": pl.Int64, "k": pl.String, name: pl.Int64}))
+    options: dict[str, Any] = {"strategy": rng.choice(["backward", "forward", "nearest"])}
+    options |= {"allow_exact_matches": rng.random() < 0.7, "coalesce": rng.random() < 0.7}
+    options |= {"by": rng.choice([None, None, "k"]), "tolerance": rng.choice([None, rng.randrange(40)])}
+    with dask.config.set({"dask-polars.broadcast-limit": rng.choice([0, 0, "64 MiB"])}):
+        same(lambda left, right: left.join_asof(right, on="t", **options), tuple(frames), rng)
