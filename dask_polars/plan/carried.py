@@ -21,6 +21,7 @@ import polars as pl
 from dask_polars.dsl.codec import decode_expr
 from dask_polars.dsl.expressions import Expression, function_name, to_expr
 from dask_polars.dsl.schemas import expression_dtypes, select_node
+from dask_polars.plan.ewm import ewm_mean, refuses_ewm
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import per_partition
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
@@ -181,6 +182,11 @@ def _row_numbers(call: Call, n: Names) -> Carry:
     return Carry({n("n"): LENGTH}, carries, own + n.col("carry").cast(getattr(pl, dtype)))
 
 
+def _exponential(call: Call, n: Names) -> Carry:
+    found = ewm_mean(call.x, call.arguments["options"], n.prefix)
+    return Carry(found.summaries, found.carries, found.column)
+
+
 CARRIES: dict[str, Callable[[Call, Names], Carry]] = {
     "CumSum": _sums,
     "CumProd": _products,
@@ -190,6 +196,7 @@ CARRIES: dict[str, Callable[[Call, Names], Carry]] = {
     "FillNullWithStrategy": _filled,
     "RLEID": _run_numbers,
     "Range": _row_numbers,
+    "EwmMean": _exponential,
 }
 
 
@@ -198,6 +205,8 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     name = function_name(tree)
     if name == "Range":
         return None
+    if name == "EwmMean":
+        return refuses_ewm(tree, schema)
     dtype = dtype_of(tree["Function"]["input"][0], schema)
     if name in ("CumSum", "CumProd"):
         fine = dtype.is_numeric() or dtype.base_type() in (pl.Boolean, pl.Duration)

@@ -93,6 +93,18 @@ def more_moving(t: Tables) -> Any:
     )  # fmt: skip
 
 
+def weighted(adjust: bool, ignore_nulls: bool) -> Case:
+    options = {"adjust": adjust, "ignore_nulls": ignore_nulls}
+    columns = [
+        c(name).ewm_mean(alpha=alpha, min_samples=least, **options).name.suffix(f"_{alpha}_{least}")
+        for name in ("x", "y", "k", "i32", "f32")
+        for alpha, least in ((0.5, 1), (0.01, 4), (1.0, 1))
+    ]
+    return case(f"ewm_mean_{adjust}_{ignore_nulls}", lambda t: t.a.select("id", *columns))
+
+
+EXPONENTIAL = [weighted(adjust, ignore) for adjust in (True, False) for ignore in (True, False)]
+
 OVERLAP = [
     case("shift_everything", shift_everything),
     case("shift_fill", lambda t: t.a.select(a=c("x").shift(2, fill_value=0.0), b=c("s").shift(-9, fill_value="z"))),
@@ -151,4 +163,4 @@ INSIDE = [
     case("wide_head", lambda t: t.a.select("id", c("y").cum_sum()).head(4)),
 ]
 
-CASES = [*CUMULATIVE, *FILLING, *OVERLAP, *INSIDE]
+CASES = [*CUMULATIVE, *FILLING, *EXPONENTIAL, *OVERLAP, *INSIDE]
