@@ -91,6 +91,8 @@ def _title(stage: Stage) -> str:
         return f"HEAD {stage.rows}  as few partitions as it takes"
     if isinstance(stage, ScanStage):
         what = stage.note or f"{stage.nfiles} files"
+        if stage.placement is not None:
+            what += f", cut at values of {stage.placement.columns[0]}"
         return f"SCAN {stage.operation.removeprefix('scan-')}  {what}"
     if isinstance(stage, FrameStage):
         return "FRAME in memory"

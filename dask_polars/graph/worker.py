@@ -104,7 +104,17 @@ def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
 def scan_part(
     scan: bytes, part: ScanPart, cloud: CloudOptions | None = None, starts: pl.DataFrame | None = None
 ) -> Pending:
-    """Scan the files of one partition; nothing is read yet, but where row groups begin."""
+    """Scan what one partition reads; nothing is read yet, but where row groups begin."""
+    found = [_scan_one(scan, item, cloud, starts) for item in (part, *part.then)]
+    if len(found) == 1:
+        return found[0]
+    return pending(pl.concat([item.frame for item in found], how="vertical"), *found)
+
+
+def _scan_one(
+    scan: bytes, part: ScanPart, cloud: CloudOptions | None = None, starts: pl.DataFrame | None = None
+) -> Pending:
+    """Scan files, or a part of one; nothing is read yet, but where row groups begin."""
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
     files = tuple(File(path, 0, "", Storage(cloud)) for path in part.paths)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
@@ -119,7 +129,14 @@ def scan_part(
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")
-    return Pending(lazy, files)
+    return Pending(lazy if part.within is None else lazy.filter(_within(*part.within)), files)
+
+
+def _within(name: str, start: Any, end: Any) -> pl.Expr:
+    """Build the predicate for values from a start to before an end."""
+    column = pl.col(name)
+    above = pl.lit(True) if start is None else column >= start
+    return above if end is None else above & (column < end)
 
 
 def produce(label: str, index: int, function: Callable[..., Any], *arguments: Any) -> Pending:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from dask_polars.io.paths import File, is_remote
 _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
 _DISTINCT_LIMIT = 1e6
+_PACKING = 8  # how many values a byte of a compressed dictionary may stand for
 _READERS = 16  # footers that are read at the same time
 
 
@@ -146,7 +148,7 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
     Bound the number of different values of columns.
 
     A column of integers or dates has no more than lie between its smallest and its largest. A dictionary has no more
-    values than bytes; what is not sampled is taken to be like what is.
+    values than bytes; what is not sampled is taken to be like what is, and files are taken to have other values each.
     """
     bounds: dict[str, float] = {}
     leaves = [item.leaves(columns) for item in found]
@@ -168,18 +170,32 @@ def _dictionary_bound(files: Sequence[Sequence[Any]], share: float) -> list[floa
         known = [size for size in pages if size is not None]
         if len(known) < len(pages):
             return []
-        sizes.append(max(known))
+        # Row groups of the same range of values are taken to have the same values.
+        sizes.append(sum(known) if _is_in_order(chunks) else max(known))
     return [sum(sizes) * share]
 
 
+def _is_in_order(chunks: Sequence[Any]) -> bool:
+    """Say whether row groups have values of their own, as those of a file that was written in the order of a column."""
+    found = [chunk.statistics for chunk in chunks]
+    if len(found) < 2 or any(item is None or not item.has_min_max for item in found):
+        return False
+    try:
+        return all(one.max <= other.min for one, other in pairwise(found))
+    except (TypeError, ValueError):
+        return False
+
+
 def _dictionary_bytes(chunk: Any) -> float | None:
-    """Give the size of a chunk's dictionary, where all of its values are in it."""
+    """Bound the number of values in a chunk's dictionary, where all of its values are in it."""
     if not chunk.has_dictionary_page or chunk.dictionary_page_offset is None:
         return None
     # Where a dictionary grew too large, writers go on with plain pages: then it says nothing.
     if "PLAIN" in chunk.encodings and chunk.total_uncompressed_size > 4 * chunk.num_values:
         return None
-    return float(chunk.data_page_offset - chunk.dictionary_page_offset)
+    # A value takes at least a byte; the sizes of pages are those after compression, which makes numbers in order tiny.
+    packing = 1 if chunk.compression == "UNCOMPRESSED" else _PACKING
+    return float(packing * (chunk.data_page_offset - chunk.dictionary_page_offset))
 
 
 def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:

@@ -16,6 +16,7 @@ import polars as pl
 
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
+from dask_polars.io.clustering import clusters_of
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
 from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, share_of, stamp_of
 from dask_polars.io.paths import File
@@ -93,9 +94,10 @@ def cut_parquet(
     remaining = _with_large(remaining, estimate, wanted, tests)
     pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted)]
     sizes = [estimate.of_file(item) for item in remaining]
+    parts = tuple(grouped(pieces, wanted.target if wanted.limit is None else 0))
     return FileSet(
         format="parquet",
-        parts=tuple(grouped(pieces, wanted.target if wanted.limit is None else 0)),
+        parts=parts,
         nfiles=len(remaining),
         rows=sum(rows for rows, _ in sizes),
         bytes=sum(size for _, size in sizes),
@@ -104,6 +106,7 @@ def cut_parquet(
         fields=fields,
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
+        clusters=clusters_of(parts, {item.file.path: item.footer for item in remaining}, wanted.needed),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,8 +14,12 @@ from dask_polars.cluster import Cluster
 from dask_polars.dsl.expressions import Expression
 from dask_polars.io.paths import File
 
+if TYPE_CHECKING:
+    from dask_polars.io.clustering import Clusters
+
 SchemaDict = Mapping[str, pl.DataType]
 
+_SLACK = 1.2
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays
 
 
@@ -33,11 +37,17 @@ class ScanPart:
     share
         ``(i, k, size)``: the i-th of k parts of nearly equal height of the only file, of this size in bytes. They begin
         where row groups do; where that is, is found out when it is read.
+    within
+        ``(column, start, end)``: of these rows, only those with values from a start to before an end; None for no limit.
+    then
+        What is read after that.
     """
 
     paths: tuple[str, ...]
     rows: tuple[tuple[int, int], ...] | None = None
     share: tuple[int, int, int] | None = None
+    within: tuple[str, Any, Any] | None = None
+    then: tuple[ScanPart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ class Wanted:
         """
         if self.cluster is None:
             return self.target
-        return min(self.target, max(size / self.cluster.threads, _LEAST))
+        # A bit more than the share of a thread, or a last partition with the rest would be one too many.
+        return min(self.target, max(_SLACK * size / self.cluster.threads, _LEAST))
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,8 @@ class FileSet:
         What was left out, and why, for people.
     reading
         What else a worker has to know to read a part.
+    clusters
+        The order of the files, where they have one.
     """
 
     format: str
@@ -134,6 +147,7 @@ class FileSet:
     stamp: str
     note: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True)

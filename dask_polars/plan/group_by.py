@@ -28,6 +28,7 @@ from dask_polars.dsl.expressions import (
 from dask_polars.dsl.groups import with_positions
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_node, select_node, with_columns_node
+from dask_polars.plan.colocated import cut_for_groups
 from dask_polars.plan.decompose import Decomposition, DtypeOf
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, lowers
@@ -152,6 +153,10 @@ def _lower_in_parts(
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
     groups = groups_bound(rows, keys)
+    if not ordered and not planner.is_small(Size.guess(groups, planner.schema(partial))):
+        rows = cut_for_groups(planner, source, rows, keys)
+        if is_placed(rows.placement, keys):
+            return _run_placed(planner, region, rows)
     most = min(groups * rows.npartitions, rows.size.rows)
     size = Size.guess(most, planner.schema(partial), doubt=rows.size.doubt)
     parts = planner.fragment(
@@ -221,6 +226,8 @@ def _lower_whole_groups(planner: Planner, region: Region) -> Stage:
     (source,) = planner.push_down(region.build, [core.input])
     rows = planner.lower(source)
     ordered = core.fields["maintain_order"]
+    if not ordered:
+        rows = cut_for_groups(planner, source, rows, keys)
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
     outputs = max(2, planner.partitions_for(rows.size, rows.npartitions))

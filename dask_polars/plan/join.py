@@ -13,7 +13,7 @@ Where an order is to be kept that the partitions do not have, rows carry their p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -22,6 +22,7 @@ from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes
 from dask_polars.plan.asof import lower_asof
+from dask_polars.plan.colocated import JoinSide, colocated
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
 from dask_polars.plan.lineage import renames
@@ -109,7 +110,8 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     if reason is not None:
         return gather_and_run(planner, region, "join", reason)
     schemas = [planner.schema(node) for node in core.inputs]
-    left, right = (planner.lower(node) for node in planner.push_down(region.build, core.inputs))
+    nodes = planner.push_down(region.build, core.inputs)
+    left, right = (planner.lower(node) for node in nodes)
     condition = core.fields["condition"]["Equi"]
     left_on, right_on = tuple(condition["left_on"]), tuple(condition["right_on"])
     sides = Sides(core, left, right, left_on, right_on, (schemas[0], schemas[1]))
@@ -118,6 +120,10 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     if sides.how == "Cross" and sides.order == "None" and not _one_fits(planner, sides):
         grid = join_grid(planner, core, left, right, schemas)
         return planner.fragment("join-grid", lambda leaves: region.over(leaves[0]), [grid], [planner.schema(core)])
+    together = _together(planner, sides, nodes)
+    if together is not None:
+        placement = _placement_after(sides.how, together.left, together.right)
+        return _join(planner, region, together, "join", Mode.ALIGNED, Mode.ALIGNED, placement)
     broadcast = _side_to_broadcast(planner, sides)
     if broadcast == "right":
         return _broadcast_right(planner, region, sides)
@@ -139,6 +145,13 @@ def _not_distributed(core: Node) -> str | None:
     if not all(shape(key) is Shape.ROW for key in keys):
         return "keys that are not computed row by row"
     return None
+
+
+def _together(planner: Planner, sides: Sides, nodes: Sequence[Node]) -> Sides | None:
+    """Find sides whose matching rows meet where they are read; None where that is not so."""
+    left, right = JoinSide(nodes[0], sides.left, sides.left_on), JoinSide(nodes[1], sides.right, sides.right_on)
+    found = None if sides.how == "Cross" else colocated(planner, sides.order, left, right)
+    return None if found is None else replace(sides, left=found[0], right=found[1])
 
 
 # ---------------------------------------------------------------- broadcast
@@ -176,7 +189,15 @@ def _broadcast_right(planner: Planner, region: Region, sides: Sides) -> Stage:
 def _broadcast_left(planner: Planner, region: Region, sides: Sides) -> Stage:
     small = planner.gather(sides.left)
     changed = Sides(sides.node, small, sides.right, sides.left_on, sides.right_on, sides.schemas)
-    return _join(planner, region, changed, "join-broadcast", Mode.BROADCAST, Mode.ALIGNED)
+    placement = _kept_on_the_right(planner, sides) if sides.how in ("Inner", "Right") else None
+    return _join(planner, region, changed, "join-broadcast", Mode.BROADCAST, Mode.ALIGNED, placement)
+
+
+def _kept_on_the_right(planner: Planner, sides: Sides) -> Placement | None:
+    """Give the placement of the right side, where its columns keep their names: the left side has none of these."""
+    placement = sides.right.placement
+    kept = set(planner.schema(sides.node)) - set(sides.schemas[0])
+    return placement if placement is not None and set(placement.columns) <= kept else None
 
 
 # ---------------------------------------------------------------- shuffle

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -21,8 +21,10 @@ from dask_polars.dsl.expressions import column
 from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, demands_of, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
+from dask_polars.io.clustering import Bounds, cut_by
 from dask_polars.io.files import file_set
 from dask_polars.io.parts import FileSet, Wanted
+from dask_polars.io.statistics import predicates
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
 from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
 
@@ -81,6 +83,7 @@ class Planner:
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)
+    _cuts: Mapping[Bounds, Bounds] = field(default_factory=dict)
 
     # ------------------------------------------------------------ lowering
 
@@ -149,20 +152,42 @@ class Planner:
         """
         schema = self.schema(region.core)
         demand = self.demands(lambda leaves: region.over(leaves[0]), [schema])[0] if region.chain else Demand()
-        key = (region.core.digest, repr(demand.filters))
+        filters = tuple(tree for tree in demand.filters if predicates([tree], schema) is not None)
+        key = (region.core.digest, repr(filters))
         if key not in self._files:
             columns = tuple(schema) if demand.columns is None else demand.columns
             options = self.options
             wanted = Wanted(
                 schema=schema,
                 columns=columns,
-                filters=demand.filters,
+                filters=filters,
                 target=options.partition_size,
                 limit=options.max_rows_per_partition,
                 cluster=self.cluster,
             )
             self._files[key] = file_set(region.core, wanted)
-        return self._files[key]
+        files = self._files[key]
+        if files is not None and files.clusters is not None and files.clusters.bounds in self._cuts:
+            return cut_by(files, self._cuts[files.clusters.bounds]) or files
+        return files
+
+    def cut_anew(self, bounds: Bounds, others: Bounds) -> Planner:
+        """
+        Give a planner that cuts files otherwise.
+
+        Parameters
+        ----------
+        bounds
+            The values at which the scans that are meant are cut.
+        others
+            The values at which they are to be cut.
+
+        Returns
+        -------
+        Planner
+            It takes no notes of fallbacks: this one has them already.
+        """
+        return replace(self, _cuts={**self._cuts, bounds: others}, _stages={}, fallbacks=[])
 
     # ------------------------------------------------------------ asking for less
 

@@ -16,7 +16,7 @@ from dask_polars.io.files import found_on_disk, scan_kind
 from dask_polars.io.parts import FileSet, stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import CallStage, FrameStage, Input, MapStage, ScanStage, Size, Stage
+from dask_polars.plan.stages import CallStage, FrameStage, Input, MapStage, Placement, ScanStage, Size, Stage
 
 
 def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
@@ -69,12 +69,14 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         npartitions=len(files.parts),
         size=Size(files.rows, files.bytes, files.exact),
         distinct=files.distinct,
+        placement=_apart(files),
         scan=packed,
         parts=files.parts,
         nfiles=files.nfiles,
         stamp=files.stamp,
         cloud=cloud,
         note=files.note,
+        clusters=files.clusters,
         starts=_record_starts(planner, files, packed, cloud) if files.reading.get("quoted") else None,
     )
     return on_source(planner, region, stage)
@@ -104,6 +106,14 @@ def _record_starts(planner: Planner, files: FileSet, scan: bytes, cloud: CloudOp
         function=record_starts,
         sources=(Input(planner.gather(counts)),),
     )
+
+
+def _apart(files: FileSet) -> Placement | None:
+    """Say what files that lie apart say of where rows are."""
+    found = files.clusters
+    if found is None or not found.apart:
+        return None
+    return Placement((found.column,), (), len(files.parts), found.bounds)
 
 
 def _whole_scan(planner: Planner, region: Region) -> Stage:

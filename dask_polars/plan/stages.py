@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from dask_polars.dsl.cloud import CloudOptions, Template
 from dask_polars.dsl.schemas import width_of
 from dask_polars.io.parts import ScanPart
+
+if TYPE_CHECKING:
+    from dask_polars.io.clustering import Clusters
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -68,24 +71,28 @@ class Size:
 @dataclass(frozen=True)
 class Placement:
     """
-    A fact: all rows with equal values in these columns are in the same partition, given by their hash.
+    A fact: all rows with equal values in these columns are in the same partition.
 
     Parameters
     ----------
     columns
         Names of columns, in the order in which they are hashed.
     dtypes
-        The types that they are cast to before hashing.
+        The types that they are cast to before hashing; none where rows lie apart otherwise.
     npartitions
         The number of partitions that the hash is spread over.
     nulls_anywhere
         Whether rows with a null in one of the columns are left out of this, and may be in any partition.
+    bounds
+        The values of the only column at which partitions begin, but the first one, where rows were not hashed but are in
+        files that are in its order.
     """
 
     columns: tuple[str, ...]
     dtypes: tuple[pl.DataType, ...]
     npartitions: int
     nulls_anywhere: bool = False
+    bounds: tuple[Any, ...] | None = None
 
     def renamed(self, names: Mapping[str, str]) -> Placement | None:
         """Follow the columns to their new names; nothing is known where one is gone."""
@@ -205,6 +212,7 @@ class ScanStage(Stage):
     stamp: str
     cloud: CloudOptions | None = None
     note: str = ""
+    clusters: Clusters | None = None
     starts: Stage | None = None
 
     @property
