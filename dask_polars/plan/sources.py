@@ -113,7 +113,7 @@ def _apart(files: FileSet) -> Placement | None:
     found = files.clusters
     if found is None or not found.apart:
         return None
-    return Placement((found.column,), (), len(files.parts), found.bounds)
+    return Placement((found.column,), (), len(files.parts), bounds=found.bounds)
 
 
 def _whole_scan(planner: Planner, region: Region) -> Stage:
