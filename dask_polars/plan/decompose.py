@@ -255,7 +255,7 @@ def _weighted_mean(mean: pl.Expr, count: pl.Expr) -> pl.Expr:
     return pl.when(count.sum() > 0).then((count * mean).sum() / count.sum())
 
 
-_SELF_COMBINING = ("Min", "Max", "Any", "All", "FirstNonNull", "LastNonNull")
+_SELF_COMBINING = ("Min", "Max", "Any", "All", "FirstNonNull", "LastNonNull", "Product", "Bitwise")
 _COUNTING = ("Len", "Count", "NullCount")
 _HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expression | None]] = {
     "Sum": Decomposition._sum,

@@ -23,9 +23,13 @@ from dask_polars.dsl.expressions import (
     Shape,
     aggregation_of,
     alias,
+    children,
     column,
     columns_of,
     expand,
+    function_name,
+    kind_of,
+    output_name,
     shape,
     walk_expression,
 )
@@ -77,7 +81,28 @@ def _outputs(planner: Planner, region: Region, trees: Sequence[Expression]) -> S
 def lower_with_columns(planner: Planner, region: Region) -> Stage:
     """Lower a with_columns that is not row by row."""
     trees = _expanded(planner, region.core, region.core.fields["exprs"])
-    return lower_fallback(planner, region) if trees is None else _lower_rows(planner, region, "exprs", trees)
+    if trees is None:
+        return lower_fallback(planner, region)
+    return _in_another_order(planner, region, trees) or _lower_rows(planner, region, "exprs", trees)
+
+
+def _in_another_order(planner: Planner, region: Region, trees: Sequence[Expression]) -> Stage | None:
+    """Lower columns that are sorted or reversed beside the others: there are as many values as rows."""
+    core = region.core
+    bare = [tree["Alias"][0] if kind_of(tree) == "Alias" else tree for tree in trees]
+    orders = [tree for tree in bare if kind_of(tree) in ("Sort", "SortBy") or function_name(tree) == "Reverse"]
+    rest = [tree for tree in bare if not any(tree is item for item in orders)]
+    inputs = [child for tree in orders for child in children(tree) or ()]
+    if not orders or any(shape(tree) is not Shape.ROW for tree in inputs):
+        return None
+    if any(shape(tree) not in (Shape.ROW, Shape.LITERAL, Shape.SCALAR, Shape.MIXED) for tree in rest):
+        return None
+    made = {output_name(tree): tree for tree in trees}
+    outputs = [made.get(name, column(name)) for name in planner.schema(core)]
+    if len(made) < len(trees):
+        return None
+    select = select_node(None, outputs, core.input)
+    return _outputs(planner, Region(region.chain, select), outputs)
 
 
 @lowers("Filter")

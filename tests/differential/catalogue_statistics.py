@@ -130,7 +130,9 @@ HEIGHTS = [
     case("many", select(pl.all().exclude("lst_st", "st", "arr", "lst", "lss", "nul").sort())),
     case("series_beside", lambda t: t.c.select("g", pl.Series("n", [5, 4, 3, 2, 1]).sort()), raises="none_right"),
     case("value_counts_beside", select(c("g").unique(maintain_order=True), c("g").unique_counts().alias("n"))),
-    case("with_columns_sorted", lambda t: t.a.select("id", "x").with_columns(c("x").sort()), local=True),
+    case("with_columns_sorted", lambda t: t.a.select("id", "x").with_columns(c("x").sort())),
+    case("with_columns_reversed", lambda t: t.a.select("id", "x", "y").with_columns(
+        r=c("id").reverse(), s=c("y").sort(descending=True), m=c("x").max())),
     case("map_batches_scalar", select(c("y").map_batches(lambda s: s.sum(), returns_scalar=True,
                                                           return_dtype=pl.Float64), z=c("y").median()), local=True),
     case("sorted_after_group_by", lambda t: t.a.group_by("g").agg(c("y").sum()).select(c("y").sort(), c("g").sort())),
