@@ -58,7 +58,7 @@ def quantile_node(tree: Expression, values: Node, schema: SchemaDict) -> Node | 
         None for quantiles that are not known numbers from 0 to 1, and for types whose values have no such order.
     """
     dtype = schema[VALUE]
-    if not (dtype.is_numeric() or dtype.is_temporal()):
+    if not (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean):
         return None
     over_values = map_children(tree, lambda child: child if kind_of(child) == "Literal" else column(VALUE))
     fields = {"tree": alias(over_values, VALUE), "median": False, "listed": False, "method": "Linear"}
