@@ -95,6 +95,12 @@ def test_partitions_of_few_bytes(name: str) -> None:
     check(name, npartitions=3, config=FEW_BYTES, fallback=fallback)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("wide-", "windows-"))])
+def test_rows_that_do_not_fit(name: str) -> None:
+    """As if no partition could hold all groups, all rows or all edges: these are shuffled."""
+    check(name, npartitions=4, config={"broadcast-limit": 0, "partition-size": "200 B"})
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name in DISTRIBUTED])
 def test_does_not_fall_back(name: str) -> None:
     """What is flagged as distributed runs without the single partition."""
