@@ -26,7 +26,6 @@ from dask_polars.interop import Interop
 from dask_polars.io.sources import DerivedSource, GraphSource, MapPartitions, PickPartitions, Repartition
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.stages import Size
-from dask_polars.results import streamed
 
 Schema = Mapping[str, Any]
 
@@ -161,17 +160,14 @@ class LazyFrame(Interop, DaskMethodsMixin):
             self._lf.show(None)  # raises
         self.head(limit).collect().show(limit, **options)
 
-    @functools.wraps(pl.LazyFrame.sink_iceberg)
-    def sink_iceberg(self, target: Any, *, engine: Any = "auto", maintain_order: bool = True, **options: Any) -> Any:
-        options["maintain_order"] = maintain_order
-        if engine != "auto":
-            return self._lf.sink_iceberg(target, engine=engine, **options)
+    @functools.wraps(pl.LazyFrame.sink_delta, assigned=("__doc__",))
+    def sink_delta(self, target: Any, *, engine: Any = "auto", **options: Any) -> Any:
         from dask_polars.engine import DaskEngine
 
-        # What it commits is known to the process that commits: the partitions come here, one by one, as a stream.
-        batches = DaskEngine().collect_batches(self._lf, maintain_order=maintain_order, lazy=True)
-        with streamed(batches, self._lf.collect_schema()) as stream:
-            return stream.sink_iceberg(target, engine=local_engine(), **options)
+        chosen = DaskEngine() if engine == "auto" else engine
+        if isinstance(chosen, DaskEngine):
+            return chosen.sink_delta(self._lf, target, **options)
+        return self._lf.sink_delta(target, engine=chosen, **options)
 
     def explain(
         self,

@@ -24,6 +24,7 @@ from dask_polars.io.commit import Written, as_target
 from dask_polars.io.writing import told
 from dask_polars.plan import Fallback, Plan, plan_queries
 from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, streamed, submit
+from dask_polars.table_sinks import write_delta, write_iceberg
 
 
 class DaskEngine(Engine):
@@ -160,6 +161,8 @@ class DaskEngine(Engine):
         post_opt_callback: Any = None,
     ) -> Any:
         options = self._options()
+        if target.get is not None and write_iceberg(lf, target, options):
+            return pl.DataFrame()
         if target.get is None and writes(lf):
             target, options = here(options)
         if target.get is None:
@@ -381,6 +384,37 @@ class DaskEngine(Engine):
         for batch in batches:
             if function(batch):
                 break
+
+    def sink_delta(
+        self, lf: pl.LazyFrame, target: Any, *, optimizations: QueryOptFlags | None = None, **options: Any
+    ) -> Any:
+        """
+        Write a Delta Lake table: partitions write its files, and this process commits them.
+
+        Where that would not give what ``deltalake`` gives, rows are streamed to it through this process, and a
+        :class:`~dask_polars.FallbackWarning` says why; so they are where ``lf.sink_delta(…, engine=engine)`` is called.
+
+        Parameters
+        ----------
+        lf : polars.LazyFrame
+            The rows.
+        target : str, Path or deltalake.DeltaTable
+            The table.
+        optimizations
+            As for :meth:`collect`.
+        **options
+            As :meth:`polars.LazyFrame.sink_delta` takes them.
+
+        Returns
+        -------
+        None, or deltalake.table.TableMerger
+            The latter with ``mode="merge"``.
+        """
+
+        def stream() -> Any:
+            return lf.sink_delta(target, engine=self, **_given(optimizations), **options)
+
+        return write_delta(lf, target, self._target(), self._options(), stream, **options)
 
 
 def _rebuild_engine(options: dict[str, Any]) -> DaskEngine:

@@ -16,6 +16,7 @@ from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.errors import PlanDecodeError, PlanSendError
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.graph.names import Names
+from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
 
@@ -102,9 +103,10 @@ def writes(query: pl.LazyFrame) -> bool:
     if len(query.collect_schema()):
         return False
     try:
-        return decode_with_sources(query).kind in ("Sink", "SinkMultiple")
+        root = decode_with_sources(query)
     except (PlanDecodeError, pl.exceptions.ComputeError):
         return False  # Polars alone knows what to do with it
+    return root.kind in ("Sink", "SinkMultiple") and sink_id(root) is None  # Polars commits to tables by itself
 
 
 def here(options: Options) -> tuple[Target, Options]:

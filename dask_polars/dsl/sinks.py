@@ -155,13 +155,16 @@ def _unpickle(value: Any) -> Any:
 _RECORDERS: dict[int, Recorder] = {}
 _IDS = itertools.count()
 
+Naming = Callable[[FileProviderArgs], str]
+
 
 class Recorder:
     """Takes note of the files that a sink writes."""
 
-    def __init__(self, extension: str) -> None:
+    def __init__(self, extension: str, naming: Naming | None = None) -> None:
         self.index = next(_IDS)
         self.extension = extension
+        self.naming = naming
         self.files: list[SinkedPath] = []
         self.asked: dict[str, FileProviderArgs] = {}
 
@@ -170,8 +173,8 @@ class Recorder:
         self.files.extend(args.paths)
 
     def name(self, args: FileProviderArgs) -> str:
-        """Be asked for the name of a file: one that stands for the question."""
-        name = f"{uuid4().hex}.{self.extension}"
+        """Be asked for the name of a file: one that no other file has, and that stands for the question."""
+        name = f"{uuid4().hex}.{self.extension}" if self.naming is None else self.naming(args)
         self.asked[name] = args
         return name
 
@@ -191,9 +194,9 @@ def find_recorder(index: int) -> Recorder:
 
 
 @contextmanager
-def recording(extension: str) -> Iterator[Recorder]:
-    """Make a recorder, known for as long as the block runs."""
-    recorder = Recorder(extension)
+def recording(extension: str, naming: Naming | None = None) -> Iterator[Recorder]:
+    """Make a recorder, known for as long as the block runs; a function may name the files, each with a name of its own."""
+    recorder = Recorder(extension, naming)
     _RECORDERS[recorder.index] = recorder
     try:
         yield recorder

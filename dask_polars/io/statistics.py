@@ -171,6 +171,8 @@ def _read(given: pl.Series, dtype: pl.DataType) -> pl.Series:
         return given.str.to_date("%Y-%m-%d", strict=False)
     if dtype.is_temporal():
         return pl.Series([None] * len(given), dtype=dtype)
+    if dtype == pl.Boolean:
+        return given.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
     return given.cast(dtype, strict=False)
 
 

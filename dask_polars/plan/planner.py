@@ -25,6 +25,7 @@ from dask_polars.io.clustering import Bounds, cut_by
 from dask_polars.io.files import file_set
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.statistics import predicates
+from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
 from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
 
@@ -74,12 +75,15 @@ class Planner:
         What was gathered to one partition, and why.
     outputs
         The sinks, as :class:`dask_polars.plan.sink.Output`.
+    tables
+        What sinks to tables write, by what is in their plans: these are committed by whoever runs the plan.
     """
 
     options: Options
     cluster: Cluster | None = None
     fallbacks: list[Fallback] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
+    tables: Mapping[str, FilesRequest] = field(default_factory=dict)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.io.paths import listing_once
+from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.sink import Output
 from dask_polars.plan.stages import MapStage, Size, Stage
@@ -83,7 +84,12 @@ class Plan:
                 warnings.warn(text, RuntimeWarning, stacklevel=level_of_user())
 
 
-def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any = None) -> Plan:
+def plan_queries(
+    queries: Sequence[pl.LazyFrame],
+    options: Options,
+    client: Any = None,
+    tables: Mapping[str, FilesRequest] | None = None,
+) -> Plan:
     """
     Plan queries for a cluster.
 
@@ -95,6 +101,8 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any 
         What to plan with.
     client
         The client of the cluster that they will run on; otherwise the current one, if there is one.
+    tables
+        What sinks to Iceberg tables write, by the ids that are in their plans. What such a query gives are its files.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def plan_queries(queries: Sequence[pl.LazyFrame], options: Options, client: Any 
     polars.exceptions.PolarsError
         Where Polars finds a query to be wrong.
     """
-    planner = Planner(options, current_cluster(client))
+    planner = Planner(options, current_cluster(client), tables=tables or {})
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
     return Plan(roots, options, tuple(planner.fallbacks), tuple(planner.outputs))

@@ -7,7 +7,9 @@ from uuid import uuid4
 
 from dask_polars.dsl.sinks import SinkPayload
 from dask_polars.io.commit import Target, check_free, clean, means_directory, target_path
+from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.io.storage import Storage
+from dask_polars.io.table_files import FOUND, FilesRequest, write_files
 from dask_polars.io.writing import DONE, REPORT, Request, begin_run, end_run, end_runs, finish, write_part
 from dask_polars.plan.fallback import lower_fallback
 from dask_polars.plan.planner import Planner, lowers
@@ -43,6 +45,9 @@ class Output:
 @lowers("Sink")
 def lower_sink(planner: Planner, region: Region) -> Stage:
     """Lower a sink to files."""
+    table = planner.tables.get(sink_id(region.core) or "")
+    if table is not None:
+        return write_stage(planner.lower(region.core.input), table)
     payload = SinkPayload.of(region.core)
     schema = planner.schema(region.core.input)
     if payload is None or region.chain:
@@ -69,6 +74,37 @@ def lower_sink(planner: Planner, region: Region) -> Stage:
         function=end_run,
         sources=(Input(done),),
         arguments=(target,),
+    )
+
+
+def write_stage(rows: Stage, request: FilesRequest) -> Stage:
+    """
+    Write files of a table: whoever runs the plan commits what they say.
+
+    Parameters
+    ----------
+    rows
+        What is written.
+    request
+        How.
+
+    Returns
+    -------
+    Stage
+        Of a row for each file, with the columns of ``FOUND``.
+    """
+    return CallStage(
+        operation="write-table",
+        schema=FOUND,
+        npartitions=rows.npartitions,
+        size=Size.guess(rows.npartitions, FOUND),
+        function=write_files,
+        sources=(Input(rows),),
+        arguments=(request,),
+        content=f"write-table-{request.run}",
+        indexed=True,
+        streams=True,
+        note="as Parquet, which no reader of the table sees before the commit",
     )
 
 
