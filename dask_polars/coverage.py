@@ -257,6 +257,7 @@ CASES: tuple[Case, ...] = (
     Case("`with_row_index`", lambda t: t.a.with_row_index()),
     Case("`reverse`", lambda t: t.a.reverse()),
     Case("`gather_every`", lambda t: t.a.gather_every(3)),
+    Case("`gather`", lambda t: t.a.gather([3, 1, 500])),
     # Sets of rows
     Case("`unique`", lambda t: t.a.select("k", "g").unique()),
     Case('`unique(keep="none")`', lambda t: t.a.unique("k", keep="none")),
