@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from dask.base import DaskMethodsMixin
@@ -96,6 +96,7 @@ class LazyFrame(Interop, DaskMethodsMixin):
         scheduler: Any = None,
         fallback: str | None = None,
         overwrite: bool | None = None,
+        progress: bool | Literal["auto"] | None = None,
         **_kwargs: Any,
     ) -> Any:
         """
@@ -118,6 +119,9 @@ class LazyFrame(Interop, DaskMethodsMixin):
             What to do with a part of the query that is not distributed; configured by ``dask-polars.fallback``.
         overwrite : bool, optional
             Whether a sink replaces what is there; configured by ``dask-polars.overwrite``.
+        progress : bool or "auto", optional
+            Whether to show a bar for each stage; configured by ``dask-polars.progress``. By default in terminals and
+            notebooks, for what takes longer than two seconds. Not where Polars runs the query by itself.
 
         Returns
         -------
@@ -130,7 +134,7 @@ class LazyFrame(Interop, DaskMethodsMixin):
         dask_polars.FallbackError
             With ``fallback="raise"``, where a part of the query is not distributed.
         ValueError
-            For both an engine and a scheduler, a fallback or overwrite.
+            For both an engine and a scheduler, a fallback, overwrite or progress.
 
         Examples
         --------
@@ -140,8 +144,8 @@ class LazyFrame(Interop, DaskMethodsMixin):
         10
         """
         if engine != "auto":
-            if scheduler is not None or fallback is not None or overwrite is not None:
-                raise ValueError("collect takes an engine, or a scheduler, a fallback and overwrite")
+            if any(given is not None for given in (scheduler, fallback, overwrite, progress)):
+                raise ValueError("collect takes an engine, or a scheduler, a fallback, overwrite and progress")
             given: dict[str, Any] = {"engine": engine, "background": background, "optimizations": optimizations}
             return self._lf.collect(**given, **_kwargs)
         for name in _kwargs:
@@ -150,9 +154,57 @@ class LazyFrame(Interop, DaskMethodsMixin):
         from dask_polars.engine import DaskEngine
 
         target = choose_target(scheduler=scheduler)
-        return DaskEngine(fallback=fallback, overwrite=overwrite)._run(
+        return DaskEngine(fallback=fallback, overwrite=overwrite, progress=progress)._run(
             self._lf, target, optimizations, background, **_kwargs
         )
+
+    def profile(self, *, scheduler: Any = None, engine: Any = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """
+        Compute the whole, and say what the stages of the plan took.
+
+        Parameters
+        ----------
+        scheduler : str, callable or distributed.Client, optional
+            The scheduler of Dask to use. Without one, and without a client, the plan runs in threads.
+        engine : DaskEngine, optional
+            The engine to use.
+
+        Returns
+        -------
+        tuple of polars.DataFrame
+            The result, and a row for each stage that runs by itself, sources first:
+
+            * ``stage``, ``operation``: as in :meth:`explain`; ``fused``: the stages that run as a part of it;
+            * ``partitions``; ``tasks``: what was measured; 0 where the results were there already. A shuffle has one for
+              each partition that goes in, and for each that comes out;
+            * ``rows_in``: null where it reads files whose rows are not known beforehand; ``rows_out``,
+              ``rows_estimated``, ``bytes_out``, ``bytes_estimated``: what its partitions hold, and what was thought;
+            * ``files``; ``bytes_read`` from local files, as the system counts them (0 where it does not);
+              ``bytes_shuffled``; ``bytes_spilled`` by the workers while it ran;
+            * ``wall`` of all tasks together, ``wall_max`` of the longest; ``cpu`` of the process, spread equally over
+              the tasks that ran at the same time;
+            * ``skew``: rows of the largest partition by those of the median; ``skew_wall``: the same of times.
+
+        Raises
+        ------
+        ValueError
+            For both an engine and a scheduler.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> result, profile = lf.filter(pl.col("v") > 1).profile(scheduler="sync")
+        >>> profile.select("operation", "tasks", "rows_in", "rows_out").rows()
+        [('filter', 2, 4, 3)]
+        """
+        from dask_polars.engine import DaskEngine
+
+        if engine is not None:
+            if scheduler is not None:
+                raise ValueError("profile takes an engine or a scheduler")
+            return engine.profile(self._lf)
+        return DaskEngine()._profile(self._lf, choose_target(scheduler=scheduler))
 
     @functools.wraps(pl.LazyFrame.show)
     def show(self, limit: int | None = 5, **options: Any) -> None:

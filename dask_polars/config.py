@@ -16,6 +16,7 @@ NAMESPACE = "dask-polars"
 
 FallbackMode = Literal["warn", "raise", "silent"]
 ShuffleMethod = Literal["auto", "p2p", "tasks"]
+Progress = Literal["auto", True, False]
 
 
 @cache
@@ -50,6 +51,8 @@ class Options:
         How many partial results are combined at once.
     overwrite : bool
         Whether sinks replace what is there.
+    progress : {"auto", True, False}
+        Whether to show how far stages are.
     """
 
     fallback: FallbackMode
@@ -59,6 +62,7 @@ class Options:
     shuffle_method: ShuffleMethod
     split_every: int
     overwrite: bool
+    progress: Progress = "auto"
 
     @classmethod
     def current(cls, **overrides: Any) -> Options:
@@ -101,6 +105,8 @@ class Options:
                 raise ValueError(f"{name.replace('_', '-')} must be one of {', '.join(choices)}, not {value!r}")
         if not isinstance(self.overwrite, bool):
             raise ValueError(f"overwrite must be true or false, not {self.overwrite!r}")
+        if self.progress != "auto" and not isinstance(self.progress, bool):
+            raise ValueError(f"progress must be auto, true or false, not {self.progress!r}")
         rows = self.max_rows_per_partition
         return replace(
             self,

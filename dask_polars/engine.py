@@ -7,10 +7,11 @@ import contextvars
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import polars as pl
+from dask.threaded import get as threaded_get
 from polars.io.partition import PartitionBy
 from polars.lazyframe.engine import Engine
 from polars.lazyframe.opt_flags import QueryOptFlags
@@ -19,10 +20,21 @@ from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import PlanSendError
-from dask_polars.execution import Target, choose_target, here, local_engine, run_plan, run_queries, writes
+from dask_polars.execution import (
+    Target,
+    choose_target,
+    here,
+    local_engine,
+    profile_plan,
+    run_plan,
+    run_queries,
+    writes,
+)
 from dask_polars.io.commit import Written, as_target
 from dask_polars.io.writing import told
 from dask_polars.plan import Fallback, Plan, plan_queries
+from dask_polars.profile import SCHEMA, profile_of
+from dask_polars.progress import watched
 from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, streamed, submit
 from dask_polars.table_sinks import write_delta, write_iceberg
 
@@ -49,6 +61,8 @@ class DaskEngine(Engine):
         How rows are shuffled.
     overwrite : bool, optional
         Whether sinks replace a file, or a directory with all that is in it, that is there already.
+    progress : bool or "auto", optional
+        Whether to show a bar for each stage while a query runs.
 
     Examples
     --------
@@ -68,6 +82,7 @@ class DaskEngine(Engine):
         broadcast_limit: int | str | None = None,
         shuffle_method: str | None = None,
         overwrite: bool | None = None,
+        progress: bool | Literal["auto"] | None = None,
     ) -> None:
         if client is not None and not (hasattr(client, "scheduler_info") and hasattr(client, "get")):
             raise TypeError(f"DaskEngine takes a distributed.Client, not a {type(client).__name__}")
@@ -81,6 +96,7 @@ class DaskEngine(Engine):
             "broadcast_limit": broadcast_limit,
             "shuffle_method": shuffle_method,
             "overwrite": overwrite,
+            "progress": progress,
         }
         Options.current(**self._overrides)  # a wrong value fails here
 
@@ -207,19 +223,35 @@ class DaskEngine(Engine):
         if target.get is None:
             return DaskQueryResult(LazyFrame(self._run(lf, target, optimizations)), self)
         frame = LazyFrame(lf)._planned_with(self._options())
-        with frame._plan().running():
-            if target.client is None:
-                (kept,) = dask.persist(frame, scheduler=target.get)
-                return DaskQueryResult(kept, self)
-            from distributed import futures_of
+        plan = frame._plan()
+        with plan.running(), watched(target, plan, profile=True) as (there, run):
+            kept = _kept(frame, there)
+        assert run is not None
+        return DaskQueryResult(kept, self, plan, profile_of(run))
 
-            kept = target.client.persist(frame)
-            with aside():
-                errors = [future.exception() for future in futures_of(kept)]
-            for error in errors:
-                if error is not None:
-                    raise error
-            return DaskQueryResult(kept, self)
+    def profile(self, lf: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """
+        Run a query, and say what its stages took.
+
+        Parameters
+        ----------
+        lf : polars.LazyFrame
+            The query.
+
+        Returns
+        -------
+        tuple of polars.DataFrame
+            The result, and a row for each stage: see :meth:`dask_polars.LazyFrame.profile`.
+        """
+        return self._profile(lf, self._target())
+
+    def _profile(self, lf: pl.LazyFrame, target: Target) -> tuple[pl.DataFrame, pl.DataFrame]:
+        # Polars by itself says nothing of stages: where it would run the query, its plan runs in threads.
+        there = Target(threaded_get) if target.get is None else target
+        plan = plan_queries([lf], self._options(), there.client)
+        plan.announce()
+        (result,), profile = profile_plan(plan, there)
+        return result, profile
 
     def collect_all(
         self, lfs: Iterable[pl.LazyFrame], *, optimizations: QueryOptFlags | None = None
@@ -417,6 +449,22 @@ class DaskEngine(Engine):
         return write_delta(lf, target, self._target(), self._options(), stream, **options)
 
 
+def _kept(frame: LazyFrame, target: Target) -> LazyFrame:
+    """Compute the partitions of a collection, and wait until they are kept where they were computed."""
+    if target.client is None:
+        (kept,) = dask.persist(frame, scheduler=target.get)
+        return kept
+    from distributed import futures_of
+
+    kept = target.client.persist(frame)
+    with aside():
+        errors = [future.exception() for future in futures_of(kept)]
+    for error in errors:
+        if error is not None:
+            raise error
+    return kept
+
+
 def _rebuild_engine(options: dict[str, Any]) -> DaskEngine:
     return DaskEngine(**options)
 
@@ -494,10 +542,16 @@ class DaskQueryResult:
         A persisted collection.
     engine : DaskEngine
         What computed it.
+    plan : Plan, optional
+        What ran; None where Polars ran the query by itself.
+    profile : polars.DataFrame, optional
+        What its stages took.
     """
 
-    def __init__(self, frame: LazyFrame, engine: DaskEngine) -> None:
-        self._frame, self._engine = frame, engine
+    def __init__(
+        self, frame: LazyFrame, engine: DaskEngine, plan: Plan | None = None, profile: pl.DataFrame | None = None
+    ) -> None:
+        self._frame, self._engine, self._plan, self._profile = frame, engine, plan, profile
         self._head: pl.DataFrame | None = None
         self._rows: int | None = None
 
@@ -516,6 +570,17 @@ class DaskQueryResult:
         if self._rows is None:
             self._rows = self._engine.collect(self._frame.to_polars().select(pl.len())).item()
         return self._rows
+
+    def profile(self) -> pl.DataFrame:
+        """
+        Say what the stages took.
+
+        Returns
+        -------
+        polars.DataFrame
+            A row for each stage: see :meth:`dask_polars.LazyFrame.profile`; no rows where Polars ran the query by itself.
+        """
+        return pl.DataFrame(schema=SCHEMA) if self._profile is None else self._profile
 
     def lazy(self) -> pl.LazyFrame:
         """

@@ -19,6 +19,8 @@ from dask_polars.graph.names import Names
 from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
+from dask_polars.profile import profile_of
+from dask_polars.progress import watched
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,25 @@ def local_engine() -> Literal["auto", "streaming"]:
 
 def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
     """Run a plan, and put the partitions of each of its queries together."""
+    with plan.running(), watched(target, plan) as (there, _):
+        return _results(plan, there)
+
+
+def profile_plan(plan: Plan, target: Target) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Run a plan, and say what it took, too."""
+    with plan.running(), watched(target, plan, profile=True) as (there, run):
+        results = _results(plan, there)
+    assert run is not None
+    return results, profile_of(run)
+
+
+def _results(plan: Plan, target: Target) -> list[pl.DataFrame]:
     assert target.get is not None
     expr = PartsExpr(plan.roots, plan.options.shuffle_method)
     names = Names(plan.roots)
     keys = [names.keys(stage) for stage in plan.roots]
     graph = expr if target.client is not None else expr.__dask_graph__()
-    with plan.running():
-        results = target.get(graph, keys)
+    results = target.get(graph, keys)
     return [put_together(parts, stage.schema) for parts, stage in zip(results, plan.roots, strict=True)]
 
 

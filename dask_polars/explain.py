@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 from dask.utils import format_bytes
@@ -51,6 +51,33 @@ def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
         lines.append("Gathered to one partition:")
         lines.extend(f"  - {item}" for item in plan.fallbacks)
     return "\n".join(lines)
+
+
+def numbered(roots: Sequence[Stage]) -> dict[str, int]:
+    """
+    Number the stages of a plan, as they are numbered where it is shown.
+
+    Parameters
+    ----------
+    roots
+        The stages that give the results.
+
+    Returns
+    -------
+    dict
+        By the tokens of the stages.
+    """
+    numbers: dict[str, int] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage.token not in numbers:
+            numbers[stage.token] = len(numbers) + 1
+            for below, _ in _inputs(stage):
+                visit(below)
+
+    for root in roots:
+        visit(root)
+    return numbers
 
 
 def _stage_lines(stage: Stage, depth: int, numbers: dict[str, int], fragments: bool) -> Iterator[str]:

@@ -154,7 +154,8 @@ class Builder:
             ((source, part),) = group
             below = stage.sources[source]
             return self.frame(below, part) if run else self.operand(below, part)
-        return Task(None, worker.concat, *(self.frame(stage.sources[source], part) for source, part in group))
+        frames = [self.frame(stage.sources[source], part) for source, part in group]
+        return Task(None, worker.put_together, stage.name, index, *frames)
 
     def emit_shuffle(self, stage: ShuffleStage, index: int, run: bool) -> Operand:
         if stage.token not in self._shuffles:

@@ -25,9 +25,12 @@ from dask_polars.io.parts import ScanPart
 from dask_polars.io.paths import File, unreadable
 from dask_polars.io.readers import scan_block
 from dask_polars.io.storage import Storage
+from dask_polars.measure import Seen, measured
 
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
 ENGINE: Final = "streaming"
+
+_NOTHING: Final = pl.LazyFrame()
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,13 @@ class Pending:
         The query.
     files
         The files that it reads, for error messages.
+    rows
+        The rows of the frames that it reads.
     """
 
     frame: pl.LazyFrame
     files: tuple[File, ...] = ()
+    rows: int = 0
 
 
 Frame = pl.DataFrame | Pending
@@ -52,12 +58,17 @@ Frame = pl.DataFrame | Pending
 
 def as_pending(frame: Frame) -> Pending:
     """Give a frame as a query."""
-    return frame if isinstance(frame, Pending) else Pending(frame.lazy())
+    return frame if isinstance(frame, Pending) else Pending(frame.lazy(), rows=frame.height)
 
 
 def pending(frame: pl.LazyFrame, *inputs: Frame) -> Pending:
     """Give a query over some inputs."""
-    return Pending(frame, tuple(file for item in inputs if isinstance(item, Pending) for file in item.files))
+    files = tuple(file for item in inputs if isinstance(item, Pending) for file in item.files)
+    return Pending(frame, files, sum(_rows_in(item) for item in inputs))
+
+
+def _rows_in(frame: Frame) -> int:
+    return frame.rows if isinstance(frame, Pending) else frame.height
 
 
 def as_frame(frame: Frame) -> pl.DataFrame:
@@ -66,12 +77,19 @@ def as_frame(frame: Frame) -> pl.DataFrame:
 
 
 @contextmanager
-def _named(label: str, index: int, *frames: Frame) -> Iterator[None]:
-    """Say in an error where it happened; its type and its message stay those of Polars."""
+def _named(label: str, index: int, *frames: Frame) -> Iterator[Seen]:
+    """
+    Say in an error where it happened; its type and its message stay those of Polars.
+
+    What runs is measured where it was asked for.
+    """
+    taken = pending(_NOTHING, *frames)
+    files = taken.files
     try:
-        yield
+        with measured(label, index, reads=bool(files)) as seen:
+            seen.note(rows_in=taken.rows, files=len({file.path for file in files}))
+            yield seen
     except BaseException as error:  # a panic of Polars is one
-        files = pending(pl.LazyFrame(), *frames).files
         error.add_note(f"dask_polars: in {label!r}, partition {index}" + (f", reading {_some(files)}" if files else ""))
         if isinstance(error, OSError) and len(files) > 1 and (broken := unreadable(files)):
             # Where a body breaks off, Polars names the first file of the scan, whichever it was.
@@ -91,14 +109,14 @@ def bind_fragment(template: bytes, *frames: Frame) -> Pending:
 
 def run_fragment(label: str, index: int, template: bytes, *frames: Frame) -> pl.DataFrame:
     """Put inputs into the slots of a fragment, and run it."""
-    with _named(label, index, *frames):
-        return as_frame(bind_fragment(template, *frames))
+    with _named(label, index, *frames) as seen:
+        return seen.gave(as_frame(bind_fragment(template, *frames)))
 
 
 def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
     """Run what was put together."""
-    with _named(label, index, frame):
-        return as_frame(frame)
+    with _named(label, index, frame) as seen:
+        return seen.gave(as_frame(frame))
 
 
 def scan_part(
@@ -160,20 +178,25 @@ def concat(*frames: Frame) -> Frame:
     return pl.concat([part for part in parts if part.height] or parts[:1], how="vertical")
 
 
+def put_together(label: str, index: int, *frames: Frame) -> Frame:
+    """Put frames below each other, as a partition of a stage."""
+    with _named(label, index, *frames) as seen:
+        return seen.gave(concat(*frames))
+
+
 def call(label: str, index: int, function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Any:
     """Call a function with the frames of its inputs."""
-    with _named(label, index, *frames):
+    with _named(label, index, *frames) as seen:
         out = function(*(as_frame(frame) for frame in frames), *arguments)
-        return out.collect(engine=ENGINE) if isinstance(out, pl.LazyFrame) else out
+        return seen.gave(out.collect(engine=ENGINE) if isinstance(out, pl.LazyFrame) else out)
 
 
 def call_streaming(
     label: str, index: int, function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame
 ) -> pl.DataFrame:
     """Call a function that runs its lazy inputs itself."""
-    with _named(label, index, *frames):
-        out: pl.DataFrame = function(*(as_pending(frame).frame for frame in frames), *arguments)
-        return out
+    with _named(label, index, *frames) as seen:
+        return seen.gave(function(*(as_pending(frame).frame for frame in frames), *arguments))
 
 
 def call_lazily(function: Callable[..., Any], arguments: tuple[Any, ...], *frames: Frame) -> Pending:
@@ -184,10 +207,10 @@ def call_lazily(function: Callable[..., Any], arguments: tuple[Any, ...], *frame
 def head_part(label: str, index: int, rows: int, frame: Frame, before: pl.DataFrame | None = None) -> pl.DataFrame:
     """Give the first rows of a partition, or none where there are enough before it."""
     missing = rows - (0 if before is None else before.height)
-    with _named(label, index, frame):
-        if before is not None and missing <= 0:
-            return before.clear()
-        return as_frame(pending(as_pending(frame).frame.head(missing), frame))
+    if before is not None and missing <= 0:
+        return before.clear()
+    with _named(label, index, frame) as seen:
+        return seen.gave(as_frame(pending(as_pending(frame).frame.head(missing), frame)))
 
 
 def head_of(rows: int, *frames: pl.DataFrame) -> pl.DataFrame:

@@ -22,13 +22,15 @@ the workers do not change, so that this stays the exception.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import polars as pl
 from dask._task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key
+from distributed.metrics import context_meter
 from distributed.shuffle._core import (
     P2PBarrierTask,
     ShuffleId,
@@ -40,6 +42,7 @@ from distributed.shuffle._core import (
     p2p_barrier,
 )
 
+from dask_polars.measure import Seen, measured
 from dask_polars.shuffle.frames import (
     Compression,
     SchemaLike,
@@ -252,13 +255,20 @@ def transfer(frame: pl.DataFrame, shuffle_id: ShuffleId, input_partition: int) -
     int
         Id of the run, for the barrier.
     """
-    with handle_transfer_errors(shuffle_id):
+    with measured(shuffle_id, input_partition, part="in") as seen, handle_transfer_errors(shuffle_id):
         try:
-            return get_worker_plugin().add_partition(frame, input_partition, shuffle_id)
+            with context_meter.add_callback(partial(_note_sent, seen)):
+                seen.note(rows_in=frame.height)
+                return get_worker_plugin().add_partition(frame, input_partition, shuffle_id)
         except (ShuffleError, TypeError) as error:
             failure = error
     # Out of reach of the handler, which hides what went wrong in a RuntimeError.
     raise failure
+
+
+def _note_sent(seen: Seen, label: Hashable, value: float, unit: str) -> None:
+    if label == "p2p-shards" and unit == "bytes":
+        seen.note(shuffled=int(value))
 
 
 def unpack(shuffle_id: ShuffleId, output_partition: int, run_id: int) -> pl.DataFrame:
@@ -277,9 +287,9 @@ def unpack(shuffle_id: ShuffleId, output_partition: int, run_id: int) -> pl.Data
     -------
     pl.DataFrame
     """
-    with handle_unpack_errors(shuffle_id):
+    with measured(shuffle_id, output_partition, part="out") as seen, handle_unpack_errors(shuffle_id):
         try:
-            return get_worker_plugin().get_output_partition(shuffle_id, run_id, output_partition)
+            return seen.gave(get_worker_plugin().get_output_partition(shuffle_id, run_id, output_partition))
         except ShuffleError as error:
             failure = error
     raise failure

@@ -8,6 +8,7 @@ in memory. With more than about 32 inputs, or with data that does not fit in mem
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from dask._task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key
 from distributed import get_worker
 
+from dask_polars.measure import measured
 from dask_polars.shuffle.frames import (
     SchemaLike,
     ShuffleError,
@@ -137,6 +139,13 @@ def split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, sc
     -------
     Split
     """
+    with measured(name, i, part="in") as seen:
+        out = _split_partition(frame, name, i, npartitions, schema)
+        seen.note(rows_in=frame.height, shuffled=sys.getsizeof(out))
+        return out
+
+
+def _split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, schema: SchemaLike) -> Split:
     frame = as_planned(frame, schema)
     validate(frame, schema, npartitions, f"shuffle {name!r}, input partition {i}")
     parts = split(frame)
@@ -171,7 +180,8 @@ def gather_partition(name: str, j: int, schema: SchemaLike, *splits: Split) -> p
         If rows are missing or are too many.
     """
     expected = sum(part.heights.get(j, 0) for part in splits)
-    frame = concat([part.frame(j) for part in splits if j in part.frames], schema)
-    if frame.height != expected:
-        raise ShuffleError(f"shuffle {name!r}, output partition {j}: {expected} rows in, {frame.height} rows out")
-    return frame
+    with measured(name, j, part="out") as seen:
+        frame = concat([part.frame(j) for part in splits if j in part.frames], schema)
+        if frame.height != expected:
+            raise ShuffleError(f"shuffle {name!r}, output partition {j}: {expected} rows in, {frame.height} rows out")
+        return seen.gave(frame)
