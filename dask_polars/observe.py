@@ -158,7 +158,8 @@ class Run:
 
     def take(self, record: Record) -> None:
         """Take what a task reports; of a task that runs again, the last counts."""
-        token: str = self._tokens.get(record["stage"], record["stage"])
+        stage: str = record["stage"]
+        token = self._tokens.get(stage, stage)
         with self._lock:
             self._records[token, record["part"], record["index"]] = record
 
