@@ -57,9 +57,9 @@ def require_dask(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         name = f"dask_polars.{module}.plan_queries"
         original = __import__(f"dask_polars.{module}", fromlist=["x"]).plan_queries
 
-        def planned(queries: Any, options: Any, original: Any = original) -> Any:
+        def planned(queries: Any, *args: Any, original: Any = original) -> Any:
             made.append(queries)
-            return original(queries, options)
+            return original(queries, *args)
 
         monkeypatch.setattr(name, planned)
     return made

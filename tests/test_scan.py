@@ -285,6 +285,72 @@ def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
         assert "corrupt/b.parquet" in str(caught.value) + str(getattr(caught.value, "__notes__", ""))
 
 
+@pytest.mark.parametrize("wrong", ["garbled", "other-column", "other-type"])
+def test_one_wrong_file_among_many_is_named(tmp_path: Path, wrong: str) -> None:
+    for index in range(30):
+        pl.DataFrame({"a": range(100), "b": ["x"] * 100}).write_parquet(tmp_path / f"{index:02}.parquet")
+    path = tmp_path / "17.parquet"
+    if wrong == "garbled":
+        path.write_bytes(path.read_bytes()[:4] + b"\xff" * 60 + path.read_bytes()[64:])
+    else:
+        frame = pl.DataFrame({"a": range(100)}) if wrong == "other-column" else pl.DataFrame({"a": ["x"], "b": ["x"]})
+        frame.write_parquet(path)
+    with pytest.raises((pl.exceptions.PolarsError, OSError)) as caught:
+        dp.scan_parquet(tmp_path).with_columns(pl.col("b").str.len_bytes()).collect(scheduler="sync")
+    assert "17.parquet" in str(caught.value) + str(getattr(caught.value, "__notes__", ""))
+
+
+def test_directories_count_for_what_files_have_of_that_name(tmp_path: Path) -> None:
+    for year in range(4):
+        (tmp_path / f"a={year}").mkdir()
+        for index in range(5):
+            frame = pl.DataFrame({"a": [7, 8, 9], "v": range(3)})
+            frame.write_parquet(tmp_path / f"a={year}" / f"{index}.parquet", row_group_size=1)
+    for query in (
+        lambda lf: lf.filter(pl.col("a") == 2),
+        lambda lf: lf.filter(pl.col("a") > 6),
+        lambda lf: lf.group_by("a").agg(pl.col("v").median()).sort("a"),
+    ):
+        for layout in LAYOUTS.values():
+            with dask.config.set(layout):
+                found = query(dp.scan_parquet(tmp_path)).collect(scheduler="sync")
+            assert_frame_equal(found, query(pl.scan_parquet(tmp_path)).collect())
+
+
+@pytest.mark.parametrize(
+    "value", ["true", "2024-01-05", "2024-01-05 10:00:00", "a%20b", "1.50", "__HIVE_DEFAULT_PARTITION__"]
+)
+def test_values_in_directories(tmp_path: Path, value: str) -> None:
+    schemas: dict[str, Any] = {"true": pl.Boolean, "2024-01-05": pl.Date, "2024-01-05 10:00:00": pl.Datetime("us")}
+    for name in (value, "other" if value not in schemas else value.replace("true", "false").replace("-05", "-06")):
+        (tmp_path / f"k={name}").mkdir()
+        pl.DataFrame({"v": [1]}).write_parquet(tmp_path / f"k={name}/0.parquet")
+    options = {"hive_schema": {"k": schemas[value]}} if value in schemas else {}
+    wanted = pl.scan_parquet(tmp_path, **options)
+    key = wanted.select(pl.col("k").first()).collect().item()
+    for predicate in (pl.col("k").eq_missing(pl.lit(key)), pl.col("k").is_null(), pl.col("k").is_not_null()):
+        found = dp.scan_parquet(tmp_path, **options).filter(predicate).collect(scheduler="sync")
+        assert_frame_equal(found, wanted.filter(predicate).collect())
+
+
+def test_links_to_directories(tmp_path: Path) -> None:
+    (tmp_path / "x/sub").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    pl.DataFrame({"v": [1]}).write_parquet(tmp_path / "x/sub/a.parquet")
+    pl.DataFrame({"v": [2]}).write_parquet(tmp_path / "other/b.parquet")
+    (tmp_path / "x/link").symlink_to(tmp_path / "other")
+    assert dp.scan_parquet(tmp_path / "x").collect(scheduler="sync")["v"].sort().to_list() == [1, 2]
+
+
+def test_relative_paths_below_a_directory_named_like_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p=1/q=2").mkdir(parents=True)
+    pl.DataFrame({"v": [1]}).write_parquet(tmp_path / "p=1/q=2/f.parquet")
+    monkeypatch.chdir(tmp_path / "p=1")
+    for source in ("q=2/f.parquet", "q=*/f.parquet", "q=2", ".", "./q=2/f.parquet"):
+        wanted = pl.scan_parquet(source, hive_partitioning=True).collect()
+        assert_frame_equal(dp.scan_parquet(source, hive_partitioning=True).collect(scheduler="sync"), wanted)
+
+
 def test_only_a_sample_of_footers_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(50):
         pl.DataFrame({"a": [index]}).write_parquet(tmp_path / f"{index:02}.parquet")

@@ -46,11 +46,14 @@ class Pending:
         The files that it reads, for error messages.
     rows
         The rows of the frames that it reads.
+    alone
+        For the files of each scan, what scans one of them by itself.
     """
 
     frame: pl.LazyFrame
     files: tuple[File, ...] = ()
     rows: int = 0
+    alone: tuple[tuple[tuple[File, ...], Callable[[File], pl.LazyFrame]], ...] = ()
 
 
 Frame = pl.DataFrame | Pending
@@ -63,8 +66,10 @@ def as_pending(frame: Frame) -> Pending:
 
 def pending(frame: pl.LazyFrame, *inputs: Frame) -> Pending:
     """Give a query over some inputs."""
-    files = tuple(file for item in inputs if isinstance(item, Pending) for file in item.files)
-    return Pending(frame, files, sum(_rows_in(item) for item in inputs))
+    found = [item for item in inputs if isinstance(item, Pending)]
+    files = tuple(file for item in found for file in item.files)
+    alone = tuple(alone for item in found for alone in item.alone)
+    return Pending(frame, files, sum(_rows_in(item) for item in inputs), alone)
 
 
 def _rows_in(frame: Frame) -> int:
@@ -94,7 +99,25 @@ def _named(label: str, index: int, *frames: Frame) -> Iterator[Seen]:
         if isinstance(error, OSError) and len(files) > 1 and (broken := unreadable(files)):
             # Where a body breaks off, Polars names the first file of the scan, whichever it was.
             error.add_note(f"dask_polars: what cannot be read is {_some(broken)}")
+        elif isinstance(error, _WRONG_FILE) and len(files) > 1 and (wrong := _wrong_file(taken)):
+            error.add_note(f"dask_polars: it fails on {wrong}")
         raise
+
+
+# What Polars raises for a file that is broken, or whose columns do not fit, often without its name.
+_WRONG_FILE = (OSError, pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError)
+_LOOKED_AT = 200
+
+
+def _wrong_file(reading: Pending) -> str | None:
+    """Find the first file that cannot be read by itself, after an error that does not say which it is."""
+    for files, alone in reading.alone:
+        for file in files[:_LOOKED_AT]:
+            try:
+                alone(file).select(pl.all().null_count()).collect(engine=ENGINE)
+            except (pl.exceptions.PolarsError, OSError):
+                return file.path
+    return None
 
 
 def _some(files: Sequence[File]) -> str:
@@ -147,7 +170,14 @@ def _scan_one(
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")
-    return Pending(lazy if part.within is None else lazy.filter(_within(*part.within)), files)
+    lazy = lazy if part.within is None else lazy.filter(_within(*part.within))
+    if len(files) == 1:
+        return Pending(lazy, files)
+
+    def alone(file: File) -> pl.LazyFrame:
+        return _scan_one(scan, ScanPart((file.path,)), cloud, starts).frame
+
+    return Pending(lazy, files, alone=((files, alone),))
 
 
 def _within(name: str, start: Any, end: Any) -> pl.Expr:

@@ -37,7 +37,8 @@ def arguments_for_parts(
     """
     arguments = dict(scan.fields["unified_scan_args"])
     hive = dict(arguments["hive_options"])
-    start = min(_hive_start(path) for path in given)
+    asked = [item["inner"] for item in scan.fields["sources"]["Paths"]]
+    start = min(_hive_start(path, original) for path, original in zip(given, asked, strict=True))
     explicit = list(hive["schema"]["fields"]) if hive["schema"] else []
     names = [name for name in _hive_names(files[0].path[start:]) if name in schema]
     if hive["enabled"] is None:
@@ -65,9 +66,12 @@ def encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
     return decode(pl.LazyFrame(schema=schema)).fields["schema"]
 
 
-def _hive_start(path: str) -> int:
+def _hive_start(path: str, asked: str) -> int:
     """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
-    return len(path) if is_directory(path) else 0
+    if is_directory(path):
+        return len(path)
+    # Of a relative path, what the working directory is called does not count.
+    return len(path) - len(os.path.relpath(path)) if path != asked and not os.path.isabs(asked) else 0
 
 
 def _hive_names(path: str) -> list[str]:

@@ -86,17 +86,23 @@ def clusters_of(
 
 def _clusters_by(name: str, parts: Sequence[ScanPart], footers: Mapping[str, Footer | None]) -> Clusters | None:
     firsts = [next(_groups_of(name, part, footers), None) for part in parts[:2]]
-    if any(group is None or group.low is None for group in firsts) or firsts[0].high > firsts[1].low:  # type: ignore[union-attr]
+    if not _begin_in_order(firsts):
         return None  # most columns are found out by two row groups
     cut = [list(_groups_of(name, part, footers)) for part in parts]
-    if any(group.low is None for groups in cut for group in groups) or not all(cut):
-        return None
+    kinds = {type(value) for groups in cut for group in groups for value in (group.low, group.high)}
+    if not all(cut) or len(kinds) != 1 or kinds == {type(None)}:
+        return None  # there are nulls, or files with other types
     spans = [(min(group.low for group in groups), max(group.high for group in groups)) for groups in cut]
     if not all(one[0] < other[0] for one, other in pairwise(spans)):
         return None
     apart = all(one[1] < other[0] for one, other in pairwise(spans))
     groups = tuple(group for part in cut for group in part)
     return Clusters(name, tuple(low for low, _ in spans[1:]), apart, groups)
+
+
+def _begin_in_order(firsts: Sequence[RowGroup | None]) -> bool:
+    one, other = firsts
+    return bool(one and other and type(one.high) is type(other.low) is not type(None) and one.high <= other.low)
 
 
 def _groups_of(name: str, part: ScanPart, footers: Mapping[str, Footer | None]) -> Iterator[RowGroup]:

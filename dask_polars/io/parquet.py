@@ -84,12 +84,15 @@ def cut_parquet(
     -------
     FileSet
     """
+    in_paths = _in_paths(fields["unified_scan_args"])
+    tests = None if tests is None else replace(tests, in_paths=in_paths)
+    own = {name: dtype for name, dtype in wanted.needed.items() if name not in in_paths}
     known = _known_footers(kept, wanted, tests)
     found = _with_kept(kept, known, tests)
     remaining = [item for item in found if not item.kept or any(item.kept)]
     if not remaining:
         return nothing(fields, files)
-    estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted)
+    estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted, own)
     wanted = replace(wanted, target=wanted.target_for(sum(estimate.of_file(item)[1] for item in remaining)))
     remaining = _with_large(remaining, estimate, wanted, tests)
     pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted)]
@@ -106,7 +109,7 @@ def cut_parquet(
         fields=fields,
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
-        clusters=clusters_of(parts, {item.file.path: item.footer for item in remaining}, wanted.needed),
+        clusters=clusters_of(parts, {item.file.path: item.footer for item in remaining}, own),
     )
 
 
@@ -168,6 +171,12 @@ def not_in_directories(files: Sequence[File], hive: Mapping[str, Any], tests: Pr
     )
 
 
+def _in_paths(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Name the columns that are made of paths: what a file has of that name is not what they hold."""
+    added = {arguments["include_file_paths"]} - {None}
+    return frozenset(added.union(_hive_columns(arguments["hive_options"])))
+
+
 def _hive_columns(hive: Mapping[str, Any]) -> list[str]:
     return list(hive["schema"]["fields"]) if hive["enabled"] and hive["schema"] else []
 
@@ -181,8 +190,14 @@ def _may_pass(found: Sequence[Footer | None], tests: Predicates | None) -> list[
     """Say for each file which of its row groups may have wanted rows."""
     known = [item for item in found if item is not None]
     every = sum(len(item.row_groups) for item in known)
-    passed = iter([True] * every if tests is None else tests.may_pass(footer_statistics(known, tests.columns)))
+    passed = iter([True] * every if tests is None else tests.may_pass(_statistics(known, tests)))
     return [() if item is None else tuple(islice(passed, len(item.row_groups))) for item in found]
+
+
+def _statistics(known: Sequence[Footer], tests: Predicates) -> pl.DataFrame:
+    own = {name: dtype for name, dtype in tests.columns.items() if name not in tests.in_paths}
+    others = {name: dtype for name, dtype in tests.columns.items() if name in tests.in_paths}
+    return with_unknown(footer_statistics(known, own), others)
 
 
 def _known_footers(files: Sequence[File], wanted: Wanted, tests: Predicates | None) -> list[Footer | None]:
@@ -239,7 +254,7 @@ class _Estimate:
     width: float
 
     @staticmethod
-    def of(known: Sequence[_Known], files: Sequence[File], wanted: Wanted) -> _Estimate:
+    def of(known: Sequence[_Known], files: Sequence[File], wanted: Wanted, own: Mapping[str, Any]) -> _Estimate:
         """Learn from the footers that were read; of very many, from some."""
         few = [known[index] for index in sample([item.file for item in known])]
         found = [item.footer for item in few if item.footer is not None]
@@ -249,7 +264,7 @@ class _Estimate:
         needed = wanted.needed
         width = max(sum(item.memory(needed) for item in found) / rows if rows else 0.0, 1.0)
         share = max(sum(file.size for file in files) / on_disk, 1.0)
-        distinct = distinct_bounds(found, wanted.columns, share)
+        distinct = distinct_bounds(found, list(own), share)
         return _Estimate(rows / on_disk if rows else 1 / 64, kept / rows if rows else 1.0, distinct, width)
 
     def of_file(self, item: _Known) -> tuple[float, float]:

@@ -173,12 +173,21 @@ def _is_unreadable(file: File) -> bool:
 def _expand_local(path: str, glob: bool) -> list[File]:
     path = path.removeprefix("file://")
     if os.path.isdir(path):
-        names = [os.path.join(root, name) for root, _, names in os.walk(path) for name in names]
+        names = [os.path.join(root, name) for root, names in _walk(path) for name in names]
         return [file for file in map(_local_file, sorted(names)) if file.size]
     if glob and globbing.has_magic(path):
         names = globbing.glob(path, recursive=True, include_hidden=True)
         return [file for file in map(_local_file, filter(os.path.isfile, sorted(names))) if file.size]
     return [_local_file(path)]
+
+
+def _walk(path: str) -> Iterator[tuple[str, list[str]]]:
+    """Visit directories, through links too, but none from inside of itself."""
+    for root, directories, names in os.walk(path, followlinks=True):
+        here = os.path.realpath(root)
+        targets = {name: os.path.realpath(os.path.join(root, name)) for name in directories}
+        directories[:] = [name for name in directories if os.path.commonpath([here, targets[name]]) != targets[name]]
+        yield root, names
 
 
 def _local_file(path: str) -> File:

@@ -36,10 +36,13 @@ class Predicates:
         For each predicate the expression on statistics that says that no row passes.
     columns
         The columns that they are about, and their types.
+    in_paths
+        Those of them that are made of paths, and of which footers say nothing.
     """
 
     skips: tuple[pl.Expr, ...]
     columns: Mapping[str, pl.DataType]
+    in_paths: frozenset[str] = frozenset()
 
     def may_pass(self, statistics: pl.DataFrame) -> list[bool]:
         """
@@ -169,11 +172,11 @@ def _read(given: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Read values off text; null where that is not sure to be what Polars reads."""
     if dtype == pl.Date:
         return given.str.to_date("%Y-%m-%d", strict=False)
-    if dtype.is_temporal():
-        return pl.Series([None] * len(given), dtype=dtype)
     if dtype == pl.Boolean:
         return given.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
-    return given.cast(dtype, strict=False)
+    if dtype.is_numeric() or dtype == pl.String:
+        return given.cast(dtype, strict=False)
+    return pl.Series([None] * len(given), dtype=dtype)
 
 
 # ---------------------------------------------------------------- footers
