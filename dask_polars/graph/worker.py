@@ -19,6 +19,7 @@ from dask_polars.dsl.cloud import CloudOptions
 from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
+from dask_polars.io.deletions import deletions_of_part
 from dask_polars.io.ipc import as_the_first
 from dask_polars.io.parquet import rows_of_share
 from dask_polars.io.parts import ScanPart
@@ -159,7 +160,8 @@ def _scan_one(
     found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
     files = tuple(File(path, 0, "", Storage(cloud)) for path in part.paths)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
-    arguments = {**fields["unified_scan_args"], "glob": False}
+    deleted = deletions_of_part(found["reading"], part.paths)
+    arguments = {**fields["unified_scan_args"], "glob": False, **deleted}
     if cloud is not None:
         arguments["cloud_options"] = cloud
     node = Node("Scan", {**fields, "unified_scan_args": arguments})

@@ -63,6 +63,7 @@ def cut_parquet(
     wanted: Wanted,
     tests: Predicates | None,
     fields: Mapping[str, Any],
+    whole: frozenset[str] = frozenset(),
 ) -> FileSet:
     """
     Cut Parquet files into parts, by their footers.
@@ -79,6 +80,8 @@ def cut_parquet(
         What statistics can leave out; None where that is nothing.
     fields
         Fields of the scan of a part.
+    whole
+        Paths of files that are not cut, since they hold rows that are deleted.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def cut_parquet(
     estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted, own)
     wanted = replace(wanted, target=wanted.target_for(sum(estimate.of_file(item)[1] for item in remaining)))
     remaining = _with_large(remaining, estimate, wanted, tests)
-    pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted)]
+    pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted, whole)]
     sizes = [estimate.of_file(item) for item in remaining]
     parts = tuple(grouped(pieces, wanted.target if wanted.limit is None else 0))
     return FileSet(
@@ -104,12 +107,12 @@ def cut_parquet(
         nfiles=len(remaining),
         rows=sum(rows for rows, _ in sizes),
         bytes=sum(size for _, size in sizes),
-        exact=all(item.footer is not None for item in remaining),
+        exact=not whole and all(item.footer is not None for item in remaining),
         distinct=estimate.distinct,
         fields=fields,
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
-        clusters=clusters_of(parts, {item.file.path: item.footer for item in remaining}, own),
+        clusters=None if whole else clusters_of(parts, {item.file.path: item.footer for item in remaining}, own),
     )
 
 
@@ -288,10 +291,12 @@ def _with_large(found: Sequence[_Known], estimate: _Estimate, wanted: Wanted, te
     return [read.get(item.file.path, item) for item in found]
 
 
-def _pieces(item: _Known, estimate: _Estimate, wanted: Wanted) -> list[Piece]:
+def _pieces(item: _Known, estimate: _Estimate, wanted: Wanted, whole: frozenset[str]) -> list[Piece]:
     """Cut a file where it is large."""
     size = estimate.of_file(item)[1]
     path = (item.file.path,)
+    if item.file.path in whole:
+        return [Piece(ScanPart(path), size)]
     if wanted.limit is not None and item.footer is not None:
         spans = _by_rows(item, wanted.limit)
         return [Piece(ScanPart(path, rows=span), size / len(spans)) for span in spans]

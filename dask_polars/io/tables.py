@@ -11,14 +11,17 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
+from polars.io.delta._dataset import DeltaDataset
 
 from dask_polars.dsl.codec import decode
 from dask_polars.dsl.expressions import columns_of
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import encoded_schema
+from dask_polars.io.deletions import NAME, Deletions, HeldTable
 from dask_polars.io.parquet import cut_parquet, not_in_directories, nothing
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.paths import File
@@ -27,8 +30,6 @@ from dask_polars.io.storage import Storage
 
 # In front of a pickled object Polars writes the version of Python.
 _HEADER = 3
-# What is said of files by their number in the scan, and so would have to be cut with it.
-_BY_NUMBER = ("deletion_files", "default_values")
 
 
 def table_files(scan: Node, wanted: Wanted) -> FileSet | None:
@@ -45,18 +46,19 @@ def table_files(scan: Node, wanted: Wanted) -> FileSet | None:
     Returns
     -------
     FileSet, or None
-        None where the table has rows that are deleted, or is not read by Polars itself.
+        None where columns that files lack have values other than null, or the table is not read by Polars itself.
     """
-    resolved = resolve_table(scan, wanted)
+    resolved, vectors = _resolve(scan, wanted)
     if resolved.kind != "Scan" or "Parquet" not in resolved.fields["scan_type"]:
         return None
     arguments = resolved.fields["unified_scan_args"]
-    if any(arguments[name] is not None for name in _BY_NUMBER):
+    if arguments["default_values"] is not None:  # they are said by the numbers of files
         return None
     files = _files(resolved)
     if not files:
         return None
-    fields = _fields_for_parts(resolved, wanted)
+    deletions = Deletions.of(arguments["deletion_files"], [file.path for file in files], vectors)
+    fields = _fields_for_parts(resolved, wanted, deletions)
     tests = predicates(wanted.filters, wanted.schema)
     stats = _statistics(arguments)
     kept = list(files)
@@ -66,16 +68,26 @@ def table_files(scan: Node, wanted: Wanted) -> FileSet | None:
         kept = [file for file, *keep in zip(files, by_name, by_log, strict=True) if all(keep)]
     if not kept:
         return nothing(fields, files)
-    return cut_parquet(files, kept, wanted, tests, fields)
+    found = cut_parquet(files, kept, wanted, tests, fields, whole=deletions.files)
+    return replace(found, reading={NAME: deletions.by_path}) if deletions.by_path else found
 
 
 def resolve_table(scan: Node, wanted: Wanted) -> Node:
     """Ask the table for the scan of its files, with statistics of the columns that predicates are about."""
+    return _resolve(scan, wanted)[0]
+
+
+def _resolve(scan: Node, wanted: Wanted) -> tuple[Node, pl.DataFrame | None]:
+    """Ask the table for the scan of its files, and a Delta Lake table for those that have deleted rows."""
     packed = scan.fields["scan_type"]["PythonDataset"]["dataset_object"]["dataset_object"]
     dataset = pickle.loads(bytes(packed[_HEADER:]))
     columns = {name for tree in wanted.filters for name in columns_of(tree)}
+    held = None
+    if isinstance(dataset, DeltaDataset) and "deletionVectors" in (dataset.table().protocol().reader_features or ()):
+        held = HeldTable(dataset.table())
+        dataset.table_.set(held)  # type: ignore[arg-type]
     lazy, _ = dataset.to_dataset_scan(filter_columns=sorted(columns) or None)
-    return decode(lazy)
+    return decode(lazy), None if held is None else held.vectors
 
 
 def _files(scan: Node) -> list[File]:
@@ -96,11 +108,12 @@ def _may_pass(tests: Predicates, statistics: pl.DataFrame) -> list[bool]:
     return tests.may_pass(with_unknown(statistics, {k: v for k, v in tests.columns.items() if k not in known}))
 
 
-def _fields_for_parts(scan: Node, wanted: Wanted) -> dict[str, Any]:
+def _fields_for_parts(scan: Node, wanted: Wanted, deletions: Deletions) -> dict[str, Any]:
     """Give the fields of a scan of some of the files: their columns are those of the table."""
     arguments, options = dict(scan.fields["unified_scan_args"]), dict(scan.fields["scan_type"]["Parquet"]["options"])
     hive = arguments["hive_options"]
     in_paths = set(hive["schema"]["fields"]) if hive["enabled"] and hive["schema"] else set()
     options["schema"] = encoded_schema({name: dtype for name, dtype in wanted.schema.items() if name not in in_paths})
     arguments.update(glob=False, expand_paths=False, table_statistics=None, row_count=None, source_sizes=None)
+    arguments["deletion_files"] = deletions.of_all
     return {**scan.fields, "unified_scan_args": arguments, "scan_type": {"Parquet": {"options": options}}}

@@ -125,7 +125,12 @@ def _whole_scan(planner: Planner, region: Region) -> Stage:
     on_disk = sum(file.size for file in found)
     size = Size(on_disk / width_of(schema), on_disk) if found else Size.guess(1e6, schema)
     in_memory = "Paths" not in node.fields["sources"]
-    reason = "a buffer in memory is read by one task" if in_memory else f"{kind.upper()} files are read by one task"
+    if kind == "PythonDataset":
+        reason = (
+            "a table that its library reads, or whose files lack columns that have default values, is read by one task"
+        )
+    else:
+        reason = "a buffer in memory is read by one task" if in_memory else f"{kind.upper()} files are read by one task"
     planner.fallbacks.append(Fallback(f"scan of {kind.upper()}", reason))
     return MapStage(
         operation=f"scan-{kind.lower()}",
