@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 from dask.base import DaskMethodsMixin
 from dask.threaded import get as threaded_get
 from dask.tokenize import tokenize
 from dask.utils import parse_bytes
+from polars.lazyframe.in_process import InProcessQuery
 from polars.lazyframe.opt_flags import DEFAULT_QUERY_OPT_FLAGS, QueryOptFlags
 
 from dask_polars.config import Options
@@ -24,6 +25,7 @@ from dask_polars.graph.names import partition_keys
 from dask_polars.graph.worker import concat
 from dask_polars.interop import Interop
 from dask_polars.io.sources import DerivedSource, GraphSource, MapPartitions, PickPartitions, Repartition
+from dask_polars.methods import LazyFrameMethods
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.stages import Size
 
@@ -31,7 +33,7 @@ Schema = Mapping[str, Any]
 
 
 @delegate(pl.LazyFrame)
-class LazyFrame(Interop, DaskMethodsMixin):
+class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
     """
     A lazy frame of Polars whose partitions are computed by Dask.
 
@@ -86,6 +88,32 @@ class LazyFrame(Interop, DaskMethodsMixin):
         polars.LazyFrame
         """
         return self._lf
+
+    @overload
+    def collect(
+        self,
+        *,
+        engine: Any = ...,
+        background: Literal[False] = False,
+        optimizations: QueryOptFlags = ...,
+        scheduler: Any = None,
+        fallback: str | None = None,
+        overwrite: bool | None = None,
+        **_kwargs: Any,
+    ) -> pl.DataFrame: ...
+
+    @overload
+    def collect(
+        self,
+        *,
+        engine: Any = ...,
+        background: Literal[True],
+        optimizations: QueryOptFlags = ...,
+        scheduler: Any = None,
+        fallback: str | None = None,
+        overwrite: bool | None = None,
+        **_kwargs: Any,
+    ) -> InProcessQuery: ...
 
     def collect(
         self,
@@ -209,7 +237,7 @@ class LazyFrame(Interop, DaskMethodsMixin):
     @functools.wraps(pl.LazyFrame.show)
     def show(self, limit: int | None = 5, **options: Any) -> None:
         if limit is None:
-            self._lf.show(None)  # raises
+            return self._lf.show(None)  # raises
         self.head(limit).collect().show(limit, **options)
 
     @functools.wraps(pl.LazyFrame.sink_delta, assigned=("__doc__",))
@@ -495,12 +523,14 @@ class LazyFrame(Interop, DaskMethodsMixin):
     def __deepcopy__(self, memo: Any = None) -> LazyFrame:
         return LazyFrame(self._lf)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        # A name space that was registered with Polars, or an attribute that Polars knows to be gone.
-        found = vars(pl.LazyFrame).get(name)
-        return getattr(self._lf, name) if found is None else found.__get__(self, type(self))
+    if not TYPE_CHECKING:  # else any name would do
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            # A name space that was registered with Polars, or an attribute that Polars knows to be gone.
+            found = vars(pl.LazyFrame).get(name)
+            return getattr(self._lf, name) if found is None else found.__get__(self, type(self))
 
     def __bool__(self) -> bool:
         return bool(self._lf)  # raises, as Polars does

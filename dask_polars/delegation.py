@@ -11,6 +11,7 @@ import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 
 from dask_polars.io.commit import as_target
+from dask_polars.notes import with_note
 
 # Methods whose code in Polars calls only public methods of the frame, to collect it or to pass it on: it is called with
 # ours, so that what is collected is collected by Dask.
@@ -48,21 +49,22 @@ def delegate(polars_class: type) -> Callable[[type], type]:
                 continue
             member = inspect.getattr_static(polars_class, name)
             if name in vars(cls):
-                _take_documentation(vars(cls)[name], member)
+                _take_documentation(vars(cls)[name], member, polars_class)
             elif isinstance(member, property):
                 setattr(cls, name, _property(name, member))
             elif isinstance(member, (classmethod, staticmethod)):
                 setattr(cls, name, staticmethod(_constructor(getattr(polars_class, name))))
             elif inspect.isfunction(member):
                 setattr(cls, name, _method(name, member))
+                _take_documentation(vars(cls)[name], member, polars_class)
         return cls
 
     return decorate
 
 
-def _take_documentation(ours: Any, theirs: Any) -> None:
-    if callable(ours) and not ours.__doc__:
-        ours.__doc__ = theirs.__doc__
+def _take_documentation(ours: Any, theirs: Any, polars_class: type) -> None:
+    if callable(ours) and (not ours.__doc__ or ours.__doc__ == theirs.__doc__):
+        ours.__doc__ = with_note(theirs.__doc__, polars_class.__name__, theirs.__name__)
 
 
 def _property(name: str, member: property) -> property:

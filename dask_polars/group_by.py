@@ -5,10 +5,11 @@ from __future__ import annotations
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 
 from dask_polars.delegation import delegate
+from dask_polars.methods import LazyGroupByMethods
 
 
 @delegate(PolarsLazyGroupBy)
-class LazyGroupBy:
+class LazyGroupBy(LazyGroupByMethods):
     """
     A grouped collection, with the methods of :class:`polars.lazyframe.group_by.LazyGroupBy`.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 import polars as pl
 from dask.utils import parse_bytes
@@ -13,43 +14,50 @@ from dask_polars.dsl.leaves import source_lazyframe
 from dask_polars.io.options import translated
 from dask_polars.io.sources import FrameSource, Repartition
 
+P = ParamSpec("P")
 
-@functools.wraps(pl.scan_parquet)
+
+def _signed_as(theirs: Callable[P, Any]) -> Callable[[Callable[..., LazyFrame]], Callable[P, LazyFrame]]:
+    """Give a function the documentation and the arguments of one of Polars, for type checkers, too."""
+    return functools.wraps(theirs)
+
+
+@_signed_as(pl.scan_parquet)
 def scan_parquet(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_parquet(*args, **translated(args, kwargs)))
 
 
-@functools.wraps(pl.scan_csv)
+@_signed_as(pl.scan_csv)
 def scan_csv(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_csv(*args, **translated(args, kwargs)))
 
 
-@functools.wraps(pl.scan_ndjson)
+@_signed_as(pl.scan_ndjson)
 def scan_ndjson(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_ndjson(*args, **translated(args, kwargs)))
 
 
-@functools.wraps(pl.scan_ipc)
+@_signed_as(pl.scan_ipc)
 def scan_ipc(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_ipc(*args, **translated(args, kwargs)))
 
 
-@functools.wraps(pl.scan_lines)
+@_signed_as(pl.scan_lines)
 def scan_lines(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_lines(*args, **translated(args, kwargs)))
 
 
-@functools.wraps(pl.scan_delta)
+@_signed_as(pl.scan_delta)
 def scan_delta(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_delta(*args, **kwargs))
 
 
-@functools.wraps(pl.scan_iceberg)
+@_signed_as(pl.scan_iceberg)
 def scan_iceberg(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_iceberg(*args, **kwargs))
 
 
-@functools.wraps(pl.scan_pyarrow_dataset)
+@_signed_as(pl.scan_pyarrow_dataset)
 def scan_pyarrow_dataset(*args: Any, **kwargs: Any) -> LazyFrame:
     return LazyFrame(pl.scan_pyarrow_dataset(*args, **kwargs))
 
