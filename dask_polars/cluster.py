@@ -58,6 +58,9 @@ class Cluster:
 def current_cluster(client: Any = None) -> Cluster | None:
     """Give the cluster of a client, or of the current one; None where there is none that can be asked now."""
     if client is None:
-        client = getattr(get_scheduler(), "__self__", None)
+        try:
+            client = getattr(get_scheduler(), "__self__", None)
+        except RuntimeError:  # the client is asynchronous, or this is its event loop: it must not be waited for
+            return None
     usable = hasattr(client, "nthreads") and not getattr(client, "asynchronous", True)
     return Cluster(client) if usable else None
