@@ -60,7 +60,8 @@ from typing import IO
 from typing import Literal
 from typing import ParamSpec, TypeVar
 from typing import overload
-import deltalake
+import polars.io.iceberg
+import pyiceberg.table
 import polars as pl
 from dask_polars.collection import LazyFrame
 from dask_polars.group_by import LazyGroupBy
@@ -212,13 +213,11 @@ class LazyFrameMethods:
     def sink_parquet(self, path: str | Path | IO[bytes] | PartitionBy, *, compression: ParquetCompression='zstd', compression_level: int | None=None, statistics: bool | str | dict[str, bool]=True, row_group_size: int | None=None, data_page_size: int | None=None, maintain_order: bool=True, storage_options: StorageOptionsDict | None=None, credential_provider: CredentialProviderFunction | Literal['auto'] | None='auto', sync_on_close: SyncOnCloseMethod | None=None, mkdir: bool=False, lazy: Literal[True], engine: EngineType='auto', metadata: ParquetMetadata | None=None, arrow_schema: ArrowSchemaExportable | None=None, encryption: ParquetEncryptionProperties | None=None, optimizations: QueryOptFlags=..., sinked_paths_callback: SinkedPathsCallback | None=None) -> LazyFrame:
         ...
 
-    @overload
-    def sink_delta(self, target: str | Path | deltalake.DeltaTable, *, mode: Literal['error', 'append', 'overwrite', 'ignore']=..., storage_options: StorageOptionsDict | None=..., credential_provider: CredentialProviderFunction | Literal['auto'] | None=..., delta_write_options: dict[str, Any] | None=..., engine: EngineType=..., optimizations: QueryOptFlags=...) -> None:
-        ...
+    def sink_iceberg(self, target: str | pyiceberg.table.Table, *, mode: Literal['append', 'overwrite'], schema_mode: Literal['merge', 'overwrite'] | None=None, overwrite_filter: Expr | pyiceberg.expressions.BooleanExpression | str | None=None, partition_overwrite: Literal['dynamic'] | None=None, create_if_not_exists: bool=False, create_namespace_if_not_exists: bool=False, snapshot_properties: dict[str, str] | None=None, catalog: pyiceberg.catalog.Catalog | polars.io.iceberg.IcebergCatalogConfig | None=None, storage_options: StorageOptionsDict | None=None, compression: ParquetCompression='zstd', compression_level: int | None=None, row_group_size: int | None=None, maintain_order: bool=True, engine: EngineType='auto') -> pl.DataFrame:
+        """Sink a LazyFrame to an Iceberg table.
 
-    @overload
-    def sink_delta(self, target: str | Path | deltalake.DeltaTable, *, mode: Literal['merge'], storage_options: StorageOptionsDict | None=..., credential_provider: CredentialProviderFunction | Literal['auto'] | None=..., delta_merge_options: dict[str, Any], engine: EngineType=..., optimizations: QueryOptFlags=...) -> deltalake.table.TableMerger:
-        ...
+        The partitions come to this process, one after the other.
+        """
 
     @overload
     def sink_ipc(self, path: str | Path | IO[bytes] | PartitionBy, *, compression: IpcCompression | None='uncompressed', compat_level: CompatLevel | None=None, record_batch_size: int | None=None, maintain_order: bool=True, storage_options: StorageOptionsDict | None=None, credential_provider: CredentialProviderFunction | Literal['auto'] | None='auto', sync_on_close: SyncOnCloseMethod | None=None, mkdir: bool=False, lazy: Literal[False]=..., engine: EngineType='auto', optimizations: QueryOptFlags=..., _record_batch_statistics: bool=False, sinked_paths_callback: SinkedPathsCallback | None=None) -> None:
