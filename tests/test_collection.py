@@ -209,7 +209,7 @@ def test_sql(sync: None) -> None:
 # ---------------------------------------------------------------- what runs a query
 
 
-def test_without_a_client_polars_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_client_polars_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_dask(monkeypatch)
     lf = LazyFrame(DATA).with_columns(w=pl.col("v") + 1)
     assert lf.collect().height == 5
