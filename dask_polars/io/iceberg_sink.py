@@ -3,7 +3,7 @@ Sinks to Iceberg tables: what Polars would write, as a request for each partitio
 
 The state of such a sink is private to Polars, and nothing but this module knows it: it says which files are to be written,
 with which columns, keys and order, and it commits them, once, whatever is asked of the table (a schema that changes, a
-filter of what is replaced). ``tests/test_tables.py`` has the contract.
+filter of what is replaced). ``tests/test_table_sinks.py`` has the contract.
 """
 
 from __future__ import annotations
