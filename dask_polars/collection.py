@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
@@ -16,6 +17,7 @@ from polars.lazyframe.opt_flags import DEFAULT_QUERY_OPT_FLAGS, QueryOptFlags
 
 from dask_polars.config import Options
 from dask_polars.delegation import delegate, unwrap
+from dask_polars.diagram import error_html, explained, frame_html, show_plan
 from dask_polars.dsl.leaves import source_lazyframe
 from dask_polars.execution import choose_target, local_engine
 from dask_polars.graph.build import build_graph
@@ -262,7 +264,10 @@ class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
 
         Parameters
         ----------
-        format, optimized, optimizations
+        format : {"plain", "tree", "html", "mermaid"}
+            How to write it: as text with what Polars runs in each stage, as a tree of the stages, as a part of a page
+            with a diagram, or as a flowchart of Mermaid. For a plan of Polars, as Polars takes it.
+        optimized, optimizations
             As :meth:`polars.LazyFrame.explain` takes them, for a plan of Polars.
         engine
             ``"dask"`` for the distributed plan, ``"polars"`` for the plan of Polars, or an engine of Polars.
@@ -276,6 +281,8 @@ class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
         ------
         polars.exceptions.PolarsError
             Where Polars finds the query to be wrong.
+        ValueError
+            For a format that there is not.
 
         Examples
         --------
@@ -289,11 +296,63 @@ class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
           [2] FRAME in memory  2 partitions, 4 rows, ~32 B
         """
         if engine == "dask":
-            from dask_polars.explain import explain_plan
-
-            return explain_plan(self._plan())
+            return explained(self._plan(), format)
         given: dict[str, Any] = {"format": format, "optimized": optimized, "optimizations": optimizations}
         return self._lf.explain(engine=local_engine() if engine in ("polars", "auto") else engine, **given)
+
+    def show_graph(
+        self,
+        *,
+        engine: Any = "dask",
+        show: bool = True,
+        output_path: str | Path | None = None,
+        raw_output: bool = False,
+        profile: pl.DataFrame | None = None,
+        **options: Any,
+    ) -> str | None:
+        """
+        Show the stages of the distributed plan as a diagram. Nothing is computed.
+
+        In a notebook it is shown in the output of the cell, elsewhere in a browser; where there is none, it is printed
+        as a tree.
+
+        Parameters
+        ----------
+        engine
+            ``"dask"`` for the distributed plan, ``"polars"`` for the plan of Polars, or an engine of Polars.
+        show : bool
+            Whether to show it.
+        output_path : str or Path, optional
+            A file to write it to: ``.svg``, ``.html``, or ``.mmd`` for Mermaid.
+        raw_output : bool
+            Give the text of Mermaid (for a plan of Polars, of Graphviz), and do nothing else.
+        profile : polars.DataFrame, optional
+            What the stages took, from :meth:`profile` of the same query, to be written into the boxes.
+        **options
+            As :meth:`polars.LazyFrame.show_graph` takes them, for a plan of Polars.
+
+        Returns
+        -------
+        str, optional
+            With ``raw_output``.
+
+        Raises
+        ------
+        ValueError
+            For a file of another kind.
+
+        Examples
+        --------
+        >>> import dask_polars as dp, polars as pl
+        >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3, 4]}), npartitions=2)
+        >>> print(lf.select("v").show_graph(raw_output=True).splitlines()[1])
+            s1["[1] select<br/>2 partitions, ~4 rows, ~32 B"]:::work
+        """
+        how: dict[str, Any] = {"show": show, "output_path": output_path, "raw_output": raw_output}
+        if engine == "dask":
+            return show_plan(self._plan(), profile, **how)
+        theirs = local_engine() if engine in ("polars", "auto") else engine
+        return self._lf.show_graph(engine=theirs, **how, **options)
 
     # ------------------------------------------------------------ Dask
 
@@ -507,6 +566,13 @@ class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
     def __repr__(self) -> str:
         columns = ", ".join(f"{name}: {dtype}" for name, dtype in self._lf.collect_schema().items())
         return f"<dask_polars.LazyFrame [{columns}]>"
+
+    def _repr_html_(self) -> str:
+        """Show schema, partitions, size and the diagram of the plan in a notebook; nothing is computed."""
+        try:
+            return frame_html(self._plan(), self._lf.collect_schema())
+        except Exception as error:  # a wrong query has no plan: what is wrong is shown in its place
+            return error_html(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (LazyFrame, (self._lf,))

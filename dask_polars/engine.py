@@ -18,6 +18,7 @@ from polars.lazyframe.opt_flags import QueryOptFlags
 
 from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
+from dask_polars.diagram import show_plan
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import PlanSendError
 from dask_polars.execution import (
@@ -581,6 +582,31 @@ class DaskQueryResult:
             A row for each stage: see :meth:`dask_polars.LazyFrame.profile`; no rows where Polars ran the query by itself.
         """
         return pl.DataFrame(schema=SCHEMA) if self._profile is None else self._profile
+
+    def show_graph(
+        self, *, show: bool = True, output_path: str | Path | None = None, raw_output: bool = False
+    ) -> str | None:
+        """
+        Show the stages of the plan as a diagram, with what they took.
+
+        Parameters
+        ----------
+        show, output_path, raw_output
+            As for :meth:`dask_polars.LazyFrame.show_graph`.
+
+        Returns
+        -------
+        str, optional
+            With ``raw_output``.
+
+        Raises
+        ------
+        ValueError
+            For a file of another kind, and where Polars ran the query by itself.
+        """
+        if self._plan is None:
+            raise ValueError("Polars ran the query by itself: there are no stages")
+        return show_plan(self._plan, self._profile, show=show, output_path=output_path, raw_output=raw_output)
 
     def lazy(self) -> pl.LazyFrame:
         """

@@ -46,11 +46,48 @@ def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
     lines: list[str] = []
     for root in plan.roots:
         lines.extend(_stage_lines(root, 0, numbers, fragments))
+    return "\n".join([*lines, *_gathered(plan)])
+
+
+def explain_tree(plan: Plan) -> str:
+    """
+    Write a plan down as a tree, without what Polars runs in each stage.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+
+    Returns
+    -------
+    str
+    """
+    numbers = numbered(plan.roots)
+    seen: set[str] = set()
+    lines: list[str] = []
+
+    def visit(stage: Stage, how: str, first: str, rest: str) -> None:
+        lead = f"{first}{how + ': ' if how else ''}[{numbers[stage.token]}] "
+        if stage.token in seen:
+            lines.append(f"{lead}{stage.operation} (as above)")
+            return
+        seen.add(stage.token)
+        lines.append(f"{lead}{title(stage)}  {partitions_text(stage)}")
+        below = list(inputs_of(stage))
+        for place, (item, item_how) in enumerate(below, start=1):
+            last = place == len(below)
+            visit(item, item_how, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+
+    for root in plan.roots:
+        visit(root, "", "", "")
+    return "\n".join([*lines, *_gathered(plan)])
+
+
+def _gathered(plan: Plan) -> Iterator[str]:
     if plan.fallbacks:
-        lines.append("")
-        lines.append("Gathered to one partition:")
-        lines.extend(f"  - {item}" for item in plan.fallbacks)
-    return "\n".join(lines)
+        yield ""
+        yield "Gathered to one partition:"
+        yield from (f"  - {item}" for item in plan.fallbacks)
 
 
 def numbered(roots: Sequence[Stage]) -> dict[str, int]:
@@ -72,7 +109,7 @@ def numbered(roots: Sequence[Stage]) -> dict[str, int]:
     def visit(stage: Stage) -> None:
         if stage.token not in numbers:
             numbers[stage.token] = len(numbers) + 1
-            for below, _ in _inputs(stage):
+            for below, _ in inputs_of(stage):
                 visit(below)
 
     for root in roots:
@@ -86,11 +123,11 @@ def _stage_lines(stage: Stage, depth: int, numbers: dict[str, int], fragments: b
         yield f"{pad}[{numbers[stage.token]}] {stage.operation} (as above)"
         return
     numbers[stage.token] = len(numbers) + 1
-    yield f"{pad}[{numbers[stage.token]}] {_title(stage)}  {partitions_text(stage)}"
+    yield f"{pad}[{numbers[stage.token]}] {title(stage)}  {partitions_text(stage)}"
     if isinstance(stage, MapStage) and fragments:
         for line in fragment_text(stage).splitlines():
             yield f"{pad}    | {line}"
-    for below, how in _inputs(stage):
+    for below, how in inputs_of(stage):
         if how:
             yield f"{pad}  {how}:"
         yield from _stage_lines(below, depth + (2 if how else 1), numbers, fragments)
@@ -108,7 +145,8 @@ def size_text(size: Size) -> str:
     return f"{about}{round(size.rows):,} rows, ~{format_bytes(int(size.bytes))}"
 
 
-def _title(stage: Stage) -> str:
+def title(stage: Stage) -> str:
+    """Say what a stage does."""
     if isinstance(stage, ShuffleStage):
         return f"SHUFFLE ({stage.kind}) by {', '.join(stage.keys)}  {stage.operation}"
     if isinstance(stage, RegroupStage):
@@ -134,7 +172,8 @@ def _title(stage: Stage) -> str:
     return stage.operation
 
 
-def _inputs(stage: Stage) -> Iterator[tuple[Stage, str]]:
+def inputs_of(stage: Stage) -> Iterator[tuple[Stage, str]]:
+    """List what a stage reads, and how it gets there, where it is not partition by partition."""
     if isinstance(stage, (MapStage, CallStage)):
         for item in stage.sources:
             yield item.stage, "broadcast" if item.mode is Mode.BROADCAST and stage.npartitions > 1 else ""
