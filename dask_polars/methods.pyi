@@ -32,7 +32,6 @@ from polars._typing import MaintainOrderJoin
 from polars._typing import ParquetCompression
 from polars._typing import ParquetMetadata
 from polars._typing import PivotAgg
-from polars._typing import PlanStage
 from polars._typing import PolarsDataType
 from polars._typing import PythonDataType
 from polars._typing import QuantileMethod
@@ -142,18 +141,6 @@ class LazyFrameMethods:
 
         Runs with Dask where there is a client, or where a scheduler was chosen; otherwise Polars runs it here.
         """
-
-    @overload
-    def show_graph(self, *, optimized: bool=..., show: bool=..., output_path: str | Path | None=..., raw_output: Literal[True], figsize: tuple[float, float]=..., engine: EngineType=..., plan_stage: PlanStage=..., optimizations: QueryOptFlags=...) -> str:
-        ...
-
-    @overload
-    def show_graph(self, *, optimized: bool=..., show: bool=..., output_path: str | Path | None=..., raw_output: Literal[False]=..., figsize: tuple[float, float]=..., engine: EngineType=..., plan_stage: PlanStage=..., optimizations: QueryOptFlags=...) -> None:
-        ...
-
-    @overload
-    def show_graph(self, *, optimized: bool=..., show: bool=..., output_path: str | Path | None=..., raw_output: bool=..., figsize: tuple[float, float]=..., engine: EngineType=..., plan_stage: PlanStage=..., optimizations: QueryOptFlags=...) -> str | None:
-        ...
 
     def inspect(self, fmt: str='{}') -> LazyFrame:
         """Inspect a node in the computation graph.
