@@ -36,7 +36,7 @@ from dask_polars.io.writing import told
 from dask_polars.plan import Fallback, Plan, plan_queries
 from dask_polars.profile import SCHEMA, profile_of
 from dask_polars.progress import watched
-from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, aside, batches_of, streamed, submit
+from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, abandon, aside, batches_of, streamed, submit
 from dask_polars.table_sinks import write_delta, write_iceberg
 
 
@@ -458,11 +458,16 @@ def _kept(frame: LazyFrame, target: Target) -> LazyFrame:
     from distributed import futures_of
 
     kept = target.client.persist(frame)
-    with aside():
-        errors = [future.exception() for future in futures_of(kept)]
-    for error in errors:
-        if error is not None:
-            raise error
+    futures = futures_of(kept)
+    try:
+        with aside():
+            errors = [future.exception() for future in futures]
+        for error in errors:
+            if error is not None:
+                raise error
+    except BaseException:  # Ctrl-C, too
+        abandon(futures)
+        raise
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import dask
@@ -25,6 +26,31 @@ class PlanDecodeError(NotImplementedError):
 
 class PlanSendError(pl.exceptions.ComputeError):
     """A query holds what cannot be sent to another process, as an open file; it can only be run where it is."""
+
+
+def advise(error: BaseException, fallbacks: Iterable[str] = ()) -> None:
+    """
+    Say in an error of a cluster what it comes from as a rule, and what to do; its type and its message stay.
+
+    Parameters
+    ----------
+    error
+        What a run ended with.
+    fallbacks : iterable of str
+        The operations of the query that all rows were gathered for.
+    """
+    from distributed import KilledWorker
+
+    if not isinstance(error, KilledWorker):
+        return
+    gathered = ", ".join(fallbacks)
+    text = (
+        "dask_polars: a worker that dies is nearly always out of memory. Make partitions smaller "
+        "(`dask-polars.partition-size`), give workers fewer threads or more memory, and look at explain() for the stage"
+    )
+    if gathered:
+        text += f". All rows are gathered to one worker for: {gathered}"
+    error.add_note(text)
 
 
 def level_of_user() -> int:

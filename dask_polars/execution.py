@@ -56,7 +56,16 @@ def choose_target(client: Any = None, scheduler: Any = None) -> Target:
     Target
     """
     chosen = client if client is not None else scheduler
-    get = get_scheduler(scheduler=chosen)
+    try:
+        get = get_scheduler(scheduler=chosen)
+    except RuntimeError as error:
+        if "asynchronous" in str(error):
+            error.add_note(
+                "dask_polars: this would have to wait for a cluster inside of an event loop. Use "
+                "`await client.compute(lf)`, which gives a polars.DataFrame, or `client.persist(lf)`; for a sink, "
+                "`await client.compute(lf.sink_parquet(path, lazy=True))`"
+            )
+        raise
     if get is None:
         return Target(None)
     found = getattr(get, "__self__", None)

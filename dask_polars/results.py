@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -267,19 +267,40 @@ def _run_here(plan: Plan, target: Target) -> Iterator[pl.DataFrame]:
 
 
 def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:
-    if in_order:
-        futures.reverse()
-        while futures:
-            yield _result(futures.pop())
-    else:
-        from distributed import as_completed
+    left = {future.key: future for future in futures}
+    futures.clear()
+    try:
+        for key in list(left) if in_order else _as_they_come(left):
+            part = _result(left[key])
+            del left[key]  # let go of on the cluster
+            yield part
+    except BaseException:  # Ctrl-C, and a stream that is given up
+        abandon(left.values())
+        raise
 
-        arriving = as_completed(futures)
-        futures.clear()
-        while not arriving.is_empty():
-            with aside():
-                future = next(arriving)
-            yield _result(future)
+
+def _as_they_come(futures: Mapping[Any, Any]) -> Iterator[Any]:
+    from distributed import as_completed
+
+    arriving = as_completed(list(futures.values()))
+    while not arriving.is_empty():
+        with aside():
+            key = next(arriving).key
+        yield key
+
+
+def abandon(futures: Iterable[Any]) -> None:
+    """
+    Cancel what a cluster was asked for and nobody waits for any more.
+
+    Parameters
+    ----------
+    futures : iterable of distributed.Future
+        All of one client.
+    """
+    wanted = list(futures)
+    if wanted and wanted[0].client.status == "running":
+        wanted[0].client.cancel(wanted)
 
 
 def _result(future: Any) -> pl.DataFrame:

@@ -102,6 +102,11 @@ def _named(label: str, index: int, *frames: Frame) -> Iterator[Seen]:
             error.add_note(f"dask_polars: what cannot be read is {_some(broken)}")
         elif isinstance(error, _WRONG_FILE) and len(files) > 1 and (wrong := _wrong_file(taken)):
             error.add_note(f"dask_polars: it fails on {wrong}")
+        if isinstance(error, FileNotFoundError) and files:
+            error.add_note(
+                "dask_polars: the client found these files when the query was planned; every worker must see them under "
+                "the same path, on a shared file system or in an object store"
+            )
         raise
 
 

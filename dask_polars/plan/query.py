@@ -15,7 +15,7 @@ from dask_polars.config import Options
 from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.dsl.schemas import schema_of
-from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, level_of_user
+from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, advise, level_of_user
 from dask_polars.io.paths import listing_once
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
@@ -71,6 +71,9 @@ class Plan:
         """Remove what is left of sinks when a run is over, whatever it came to."""
         try:
             yield
+        except Exception as error:
+            advise(error, [item.operation for item in self.fallbacks])
+            raise
         finally:
             self.clean()
 
