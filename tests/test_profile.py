@@ -215,3 +215,32 @@ def test_a_plan_of_several_queries() -> None:
     results, profile = profile_plan(plan, choose_target(scheduler="sync"))
     assert [frame.height for frame in results] == [1, 6]
     assert profile["stage"].n_unique() == profile.height
+
+
+def test_bytes_spilled(tmp_path: Path) -> None:
+    """They are counted by what a worker of distributed says of its memory."""
+    from distributed.spill import SpillBuffer
+
+    class Worker:
+        data = SpillBuffer(str(tmp_path), target=1)
+
+    channel = measure.WorkerChannel("run", Worker())
+    channel.worker.data["before"] = pl.DataFrame({"v": range(1000)})
+    assert measure._newly_spilled(channel) == 0  # it begins to count
+    channel.worker.data["one"] = pl.DataFrame({"v": range(1000)})
+    assert measure._newly_spilled(channel) > 1000
+    assert measure._newly_spilled(channel) == 0
+
+
+@pytest.mark.cluster
+def test_the_dashboard_names_operations(query: Any, client: Any, tmp_path: Path) -> None:
+    from distributed import performance_report
+
+    with performance_report(str(tmp_path / "report.html")):
+        _, profile = query.profile()
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    names = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
+    for name in ("groupby", "join-shuffle-left-transfer", "shuffle-barrier"):
+        assert name in names
+        assert name in report
+    assert set(profile["operation"]) > {"groupby", "join-shuffle-left"}
