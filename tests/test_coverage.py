@@ -12,11 +12,15 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from dask_polars import coverage
+from dask_polars.coverage.methods import missing
+from dask_polars.coverage.page import Classified, classify, fallbacks, page
+from dask_polars.coverage.reasons import FALLBACKS
 from dask_polars.plan import plan_queries
 from dask_polars.plan.planner import LOWER
 from dask_polars.plan.stages import ShuffleStage, walk_stages
 
 README = Path(__file__).parents[1] / "README.md"
+PAGE = README.parent / "docs" / "coverage.md"
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +93,47 @@ def test_the_marks_are_needed() -> None:
 def test_steps_of_a_plan_without_exchanges() -> None:
     plan = plan_queries([pl.LazyFrame({"a": [1]}).filter(pl.col("a") > 0)], coverage.small_and_large()[0])
     assert coverage.steps(plan) == "in each partition"
+
+
+@pytest.fixture(scope="module")
+def classified() -> list[Classified]:
+    return classify()
+
+
+def test_every_public_method_is_on_the_page() -> None:
+    """A method that Polars gets has to be looked at: give it an example, or say that it is no operation."""
+    assert missing() == {"LazyFrame": set(), "LazyGroupBy": set(), "Expr": set()}
+
+
+def test_the_page_is_that_of_the_code_and_fallbacks_have_reasons(classified: list[Classified]) -> None:
+    found = {f"{item.method.owner}.{item.method.name}" for item in fallbacks(classified)}
+    unexplained, outdated = found - FALLBACKS.keys(), FALLBACKS.keys() - found
+    assert (unexplained, outdated) == (set(), set()), "bring dask_polars/coverage/reasons.py up to date"
+    assert page(classified) == PAGE.read_text(), "run: python -m dask_polars.coverage docs/coverage.md"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        ("LazyFrame", "filter", ("fragment",)),
+        ("LazyFrame", "group_by", ("shuffle",)),
+        ("LazyFrame", "head", ("head",)),
+        ("LazyFrame", "join", ("shuffle",)),
+        ("LazyFrame", "join_where", ("pairs",)),
+        ("LazyFrame", "map_batches", ("fallback",)),
+        ("LazyFrame", "sink_parquet", ("written",)),
+        ("LazyFrame", "with_row_index", ("carried",)),
+        ("LazyGroupBy", "median", ("shuffle",)),
+        ("Expr", "cum_sum", ("carried",)),
+        ("Expr", "shift", ("overlap",)),
+        ("Expr", "str.to_uppercase", ("fragment",)),
+        ("Expr", "sum", ("tree",)),
+    ],
+)
+def test_classes_of_methods(classified: list[Classified], owner: str, name: str, expected: tuple[str, ...]) -> None:
+    assert [item.large for item in classified if (item.method.owner, item.method.name) == (owner, name)] == [expected]
+
+
+def test_small_sides_are_broadcast(classified: list[Classified]) -> None:
+    (join,) = (item for item in classified if (item.method.owner, item.method.name) == ("LazyFrame", "join"))
+    assert join.small == ("broadcast",)

@@ -1,0 +1,44 @@
+"""
+Why methods are gathered to one partition: what people should know, where the plan only says what it stumbled upon.
+
+A method that is gathered and not here fails a test, and so does one that is here and not gathered any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["FALLBACKS"]
+
+_METHODS: Mapping[str, str] = {
+    "LazyFrame.inspect LazyFrame.map_batches": "a Python function is promised the whole frame; "
+    "`map_partitions` calls one with each partition",
+    "LazyFrame.gather": "rows are picked by their numbers, in an order and as often as these say; "
+    "`with_row_index` and a join are distributed",
+    "Expr.map_batches Expr.inspect": "a Python function is promised the whole column; with `is_elementwise=True` "
+    "`map_batches` calls it with each partition",
+    "Expr.approx_n_unique": "the sketch cannot be had in parts, and the estimate must be that of Polars; of the rows only the "
+    "distinct ones are gathered, and `n_unique` is distributed",
+    "Expr.approx_quantile": "the sketch cannot be had in parts, and the estimate must be that of Polars; `quantile` is distributed",
+    "Expr.bin_intervals Expr.bin_quantiles Expr.bin_ranks Expr.qcut Expr.hist": "where the bins "
+    "begin and end is up to all values; `cut`, which is told, is distributed",
+    "Expr.sample Expr.shuffle": "which rows are drawn is decided over the whole column, also for a seed",
+    "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts",
+    "Expr.ewm_std Expr.ewm_var Expr.ewm_sum Expr.ewm_mean_by Expr.ewm_sum_by": "weights of all rows before; "
+    "not carried over from partition to partition yet, as `ewm_mean` is",
+    "Expr.interpolate_by": "the known values next to a missing one are found by another column, in any order of rows; not done yet",
+    "Expr.rolling Expr.rolling_max_by Expr.rolling_mean_by Expr.rolling_median_by Expr.rolling_min_by Expr.rolling_quantile_by "
+    "Expr.rolling_rank_by Expr.rolling_std_by Expr.rolling_sum_by Expr.rolling_var_by": "windows by the values of another column; "
+    "not done yet for expressions, `LazyFrame.rolling` is distributed",
+    "Expr.append Expr.extend_constant Expr.reshape": "the result has a height of its own, which no rows of the frame stand for",
+    "Expr.gather Expr.search_sorted": "rows are looked up anywhere in the column",
+    "Expr.rle": "the runs have a height of their own; `rle_id`, which numbers them, is distributed",
+    "Expr.entropy Expr.kurtosis Expr.skew Expr.is_sorted Expr.is_empty Expr.item Expr.str.join": "an aggregation that is not taken "
+    "apart into one of each partition yet; in groups it runs behind a shuffle",
+    "Expr.pipe_with_dtype": "the expression is not there before Polars runs the query",
+    "Expr.lower_bound Expr.upper_bound": "Polars calls it neither row by row nor an aggregation: it is one value, of the type alone",
+    "Expr.reinterpret Expr.arr.to_struct": "Polars does not call it row by row, although it is",
+    "Expr.arr.eval Expr.arr.reverse Expr.arr.unique": "Polars does not call evaluation within arrays row by row; "
+    "that within lists is, as in `arr.to_list().list.eval(…)`",
+}
+FALLBACKS: Mapping[str, str] = {name: why for names, why in _METHODS.items() for name in names.split()}
