@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,13 @@ def plain(column: Any, names: str) -> dict[str, pl.Expr]:
 def given(column: Any, names: str, *args: object, **options: object) -> dict[str, pl.Expr]:
     """Call methods with the same arguments."""
     return {name: getattr(column, name)(*args, **options) for name in names.split()}
+
+
+def _deprecated(name: str, *args: object) -> dict[str, pl.Expr]:
+    """Call a method that Polars has still, but warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return given(v, name, *args)
 
 
 _MATH = """
@@ -70,7 +78,7 @@ EXPRESSIONS: Mapping[str, pl.Expr] = {
     "cast": v.cast(pl.Int64),
     "clip": v.clip(0, 10),
     "cumulative_eval": v.cumulative_eval(pl.element().last() - pl.element().first()),
-    "cut": v.cut([10, 100]),
+    **_deprecated("cut", [10, 100]),
     "dot": v.dot(f),
     "exclude": pl.col("k", "v").exclude("k"),
     "explode": items.explode(),
@@ -92,7 +100,7 @@ EXPRESSIONS: Mapping[str, pl.Expr] = {
     "over": v.sum().over("k"),
     "pipe": v.pipe(pl.Expr.abs),
     "pipe_with_dtype": v.pipe_with_dtype(lambda x, dtype: x.abs() if dtype.is_numeric() else x),
-    "qcut": v.qcut(3),
+    **_deprecated("qcut", 3),
     "quantile": v.quantile(0.9),
     "reinterpret": k.reinterpret(signed=False),
     "repeat_by": v.repeat_by(2),
