@@ -21,7 +21,7 @@ _METHODS: Mapping[str, str] = {
     "distinct ones are gathered, and `n_unique` is distributed",
     "Expr.approx_quantile": "the sketch cannot be had in parts, and the estimate must be that of Polars; `quantile` is distributed",
     "Expr.bin_intervals Expr.bin_quantiles Expr.bin_ranks Expr.qcut Expr.hist": "where the bins "
-    "begin and end is up to all values; `cut`, which is told, is distributed",
+    "begin and end is up to all values; with a list of them `bin_intervals` is distributed",
     "Expr.sample Expr.shuffle": "which rows are drawn is decided over the whole column, also for a seed",
     "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts",
     "Expr.ewm_std Expr.ewm_var Expr.ewm_sum Expr.ewm_mean_by Expr.ewm_sum_by": "weights of all rows before; "
@@ -37,8 +37,5 @@ _METHODS: Mapping[str, str] = {
     "apart into one of each partition yet; in groups it runs behind a shuffle",
     "Expr.pipe_with_dtype": "the expression is not there before Polars runs the query",
     "Expr.lower_bound Expr.upper_bound": "Polars calls it neither row by row nor an aggregation: it is one value, of the type alone",
-    "Expr.reinterpret Expr.arr.to_struct": "Polars does not call it row by row, although it is",
-    "Expr.arr.eval Expr.arr.reverse Expr.arr.unique": "Polars does not call evaluation within arrays row by row; "
-    "that within lists is, as in `arr.to_list().list.eval(…)`",
 }
 FALLBACKS: Mapping[str, str] = {name: why for names, why in _METHODS.items() for name in names.split()}

@@ -42,6 +42,9 @@ _LEAVES = ("Column", "Literal", "Selector", "Field", "DataTypeFunction")
 # Functions that are only there until Polars knows the fields of a struct: each becomes a column.
 _EXPANDING = ("MultipleFields", "SelectFields", "Unnest")
 
+# Functions that are row by row, which Polars does not tell without the type of their input.
+_TYPED = ("Reinterpret", "ToStruct")
+
 # Functions whose inputs a selector is spread into, so that `struct(cs.all())` is one struct and not many.
 _SPREADING = (
     "AsStruct",
@@ -268,14 +271,23 @@ def operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
     if kind == "AnonymousFunction":
         return _udf_traits(tree["AnonymousFunction"]["function"])
     if kind == "Eval":
-        return tree["Eval"]["variant"] in ("List", "ListAgg", "Array", "ArrayAgg"), False, True
+        variant = tree["Eval"]["variant"]
+        return kind_of(variant) in ("List", "ListAgg", "Array", "ArrayAgg"), False, True
     if kind == "StructEval":
         return all(shape(item) in (Shape.ROW, Shape.LITERAL) for item in tree["StructEval"]["evaluation"]), False, True
     if kind in ("Over", "Field"):
         return False, False, True
-    if function_name(tree) in _EXPANDING or _is_sql_arithmetic(tree):
+    if function_name(tree) in (*_EXPANDING, *_TYPED) or _is_sql_arithmetic(tree) or _is_bin_of_breaks(tree):
         return True, False, True
     return _asked_traits(msgpack.packb(_over_plain_columns(tree)))
+
+
+def _is_bin_of_breaks(tree: Expression) -> bool:
+    """Recognize bins that begin and end where the user says, and not where the values of all rows are."""
+    if function_name(tree) != "Bin":
+        return False
+    method = tree["Function"]["function"]["Bin"]["method"]
+    return kind_of(method) == "Intervals" and kind_of(method["Intervals"]["spec"]) == "Breaks"
 
 
 def _is_sql_arithmetic(tree: Expression) -> bool:
