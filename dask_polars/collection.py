@@ -19,6 +19,7 @@ from dask_polars.config import Options
 from dask_polars.delegation import delegate, unwrap
 from dask_polars.diagram import error_html, explained, frame_html, show_plan
 from dask_polars.dsl.leaves import source_lazyframe
+from dask_polars.dsl.schemas import schema_at_hand
 from dask_polars.execution import choose_target, local_engine
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
@@ -564,7 +565,12 @@ class LazyFrame(LazyFrameMethods, Interop, DaskMethodsMixin):
     # ------------------------------------------------------------ Python
 
     def __repr__(self) -> str:
-        columns = ", ".join(f"{name}: {dtype}" for name, dtype in self._lf.collect_schema().items())
+        # Whoever prints a collection waits for no object store, and gets no error of a query that is wrong.
+        known = [plan.roots[0].schema for plan in self._plans.values()]
+        schema = known[0] if known else schema_at_hand(self._lf)
+        if schema is None:
+            return "<dask_polars.LazyFrame (schema not resolved)>"
+        columns = ", ".join(f"{name}: {dtype}" for name, dtype in schema.items())
         return f"<dask_polars.LazyFrame [{columns}]>"
 
     def _repr_html_(self) -> str:

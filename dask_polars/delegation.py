@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
 
-from dask_polars.io.commit import as_target
+from dask_polars.io.targets import as_target
 from dask_polars.notes import with_note
 
 # Methods whose code in Polars calls only public methods of the frame, to collect it or to pass it on: it is called with

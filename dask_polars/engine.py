@@ -31,7 +31,7 @@ from dask_polars.execution import (
     run_queries,
     writes,
 )
-from dask_polars.io.commit import Written, as_target
+from dask_polars.io.targets import Written, as_target
 from dask_polars.io.writing import told
 from dask_polars.plan import Fallback, Plan, plan_queries
 from dask_polars.profile import SCHEMA, profile_of

@@ -538,3 +538,21 @@ def test_to_delayed(sync: None) -> None:
 def test_to_delayed_on_a_cluster(client: Any) -> None:
     parts = frame().join(frame(), on="k").sort("v").to_delayed()
     assert sum(part.height for part in dask.compute(*parts)) == 9
+
+
+def test_printing_asks_no_object_store_and_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise AssertionError("a request, to print")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    options = {"endpoint_url": "http://127.0.0.1:9", "aws_region": "x", "key": "x", "secret": "x"}
+    far = dp.scan_parquet("s3://bucket/x/*.parquet", storage_options=options)
+    wrong = dp.from_polars(pl.DataFrame({"a": [1]})).select("b")
+    missing = dp.scan_parquet("no/such/*.parquet")
+    for lf in (far, far.filter(pl.col("a") > 1).join(far, on="a"), wrong, missing):
+        assert repr(lf) == "<dask_polars.LazyFrame (schema not resolved)>"
+    known = dp.from_polars(pl.DataFrame({"a": [1]}), npartitions=1)
+    assert known.npartitions == 1
+    assert repr(known) == "<dask_polars.LazyFrame [a: Int64]>"

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.codec import decode, to_lazyframe
-from dask_polars.dsl.nodes import ByContent, Node
+from dask_polars.dsl.nodes import ByContent, Node, walk
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -68,6 +68,39 @@ def schema_of(lf: pl.LazyFrame) -> SchemaDict:
                 raise
             time.sleep(0.1 * 2**attempt)
     return dict(lf.collect_schema())
+
+
+def schema_at_hand(lf: pl.LazyFrame) -> SchemaDict | None:
+    """
+    Give the schema of a query if that is known without a request to an object store or a table.
+
+    Parameters
+    ----------
+    lf
+        The query.
+
+    Returns
+    -------
+    dict, or None
+        None where it is not, and where the query is wrong, which is for whoever runs it.
+    """
+    try:
+        if any(map(_is_far, walk(decode(lf)))):
+            return None
+        return dict(lf.collect_schema())
+    except (Exception, pl.exceptions.PanicException):  # whatever it is, it is no reason not to be printed
+        return None
+
+
+def _is_far(node: Node) -> bool:
+    """Say whether a node is a scan of an object store, or of what only its own library can tell about."""
+    if node.kind != "Scan":
+        return False
+    kind, sources = node.fields["scan_type"], node.fields["sources"]
+    if "PythonDataset" in kind or "Anonymous" in kind:
+        return True
+    paths = sources.get("Paths", ()) if isinstance(sources, Mapping) else ()
+    return any("://" in path["inner"] and not path["inner"].startswith("file://") for path in paths)
 
 
 _ATTEMPTS = 6

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import polars as pl
@@ -26,6 +27,8 @@ from dask_polars.dsl.nodes import Node
 # The names that Polars gives the formats, and the endings that it gives their files.
 EXTENSIONS = {"Parquet": "parquet", "Ipc": "ipc", "Csv": "csv", "NDJson": "jsonl"}
 _COMPRESSED = {"Gzip": ".gz", "Zstd": ".zst"}
+# Formats whose compression is said by the ending of a name.
+_CHECKED = ("Csv", "NDJson")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class SinkPayload:
     def extension(self) -> str:
         """The ending of the names of files that the user did not name."""
         options = self.fields["file_format"][self.format]
-        packed = options.get("compression") if self.format in ("Csv", "NDJson") else None
+        packed = options.get("compression") if self.format in _CHECKED else None
         kind = next(iter(packed)) if isinstance(packed, Mapping) else packed
         return EXTENSIONS[self.format] + _COMPRESSED.get(kind or "", "")
 
@@ -102,12 +105,19 @@ class SinkPayload:
         return None if found is None else _unpickle(found["Callback"])
 
     def to(self, path: str, recorder: Recorder) -> SinkPayload:
-        """Give the same sink to another path, which tells a recorder what it wrote."""
+        """
+        Give the same sink to another path, which tells a recorder what it wrote.
+
+        Files that are named by Polars or by the user get names of the recorder: what is not complete has the name of no
+        data. So endings are not checked here; Polars has checked the user's when it resolved the query.
+        """
         fields = dict(self.fields)
+        if self.format in _CHECKED:
+            options = {**fields["file_format"][self.format], "check_extension": False}
+            fields["file_format"] = {self.format: options}
         if self.partitioned:
             fields["base_path"] = {"inner": path}
-            if fields["file_path_provider"] is not None:
-                fields["file_path_provider"] = recorder.payload()["file_path_provider"]
+            fields["file_path_provider"] = recorder.payload()["file_path_provider"]
         else:
             fields["target"] = {"inner": path}
         callback = recorder.payload()["unified_sink_args"]["sinked_paths_callback"]
@@ -150,6 +160,41 @@ def _unpickle(value: Any) -> Any:
     return pickle.loads(bytes(value)[3:])
 
 
+def hive_directory(keys: pl.DataFrame) -> str:
+    """
+    Name the directory of the files of a key, as Polars does where no function names them.
+
+    Parameters
+    ----------
+    keys
+        One row with the key, or no columns.
+
+    Returns
+    -------
+    str
+        Empty without a key.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError
+        If the key has a type that cannot be written as text.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from dask_polars.dsl.sinks import hive_directory
+    >>> hive_directory(pl.DataFrame({"a": ["x y"], "b": [1]}))
+    'a=x%20y/b=1'
+    """
+    # Nulls in structs fail a strict cast to text.
+    texts = [(key.name, key.cast(pl.String, strict=not isinstance(key.dtype, pl.Struct)).item()) for key in keys]
+    return "/".join(f"{name}={_NULL if text is None else quote(text, safe=_SAFE)}" for name, text in texts)
+
+
+# All that Polars does not write as bytes: what can be printed, but for a few.
+_SAFE = "".join(set(map(chr, range(33, 127))) - set("/=:%"))
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
 # ---------------------------------------------------------------- what a running sink says
 
 _RECORDERS: dict[int, Recorder] = {}
@@ -159,11 +204,11 @@ Naming = Callable[[FileProviderArgs], str]
 
 
 class Recorder:
-    """Takes note of the files that a sink writes."""
+    """Takes note of the files that a sink writes, and names those that are named by a function."""
 
-    def __init__(self, extension: str, naming: Naming | None = None) -> None:
+    def __init__(self, ending: str, naming: Naming | None = None) -> None:
         self.index = next(_IDS)
-        self.extension = extension
+        self.ending = ending
         self.naming = naming
         self.files: list[SinkedPath] = []
         self.asked: dict[str, FileProviderArgs] = {}
@@ -174,7 +219,7 @@ class Recorder:
 
     def name(self, args: FileProviderArgs) -> str:
         """Be asked for the name of a file: one that no other file has, and that stands for the question."""
-        name = f"{uuid4().hex}.{self.extension}" if self.naming is None else self.naming(args)
+        name = f"{uuid4().hex}{self.ending}" if self.naming is None else self.naming(args)
         self.asked[name] = args
         return name
 
@@ -194,9 +239,9 @@ def find_recorder(index: int) -> Recorder:
 
 
 @contextmanager
-def recording(extension: str, naming: Naming | None = None) -> Iterator[Recorder]:
-    """Make a recorder, known for as long as the block runs; a function may name the files, each with a name of its own."""
-    recorder = Recorder(extension, naming)
+def recording(ending: str, naming: Naming | None = None) -> Iterator[Recorder]:
+    """Make a recorder, which names files with an ending, known for as long as the block runs; a function may name the files, each with a name of its own."""
+    recorder = Recorder(ending, naming)
     _RECORDERS[recorder.index] = recorder
     try:
         yield recorder

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from dask._expr import Expr
+from dask._expr import Expr, _ExprSequence
 from dask._task_spec import Task, TaskRef
 
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.names import Names, partition_keys
 from dask_polars.graph.worker import concat
+from dask_polars.plan.sink import refuse_same_targets, targets_of
 from dask_polars.plan.stages import Stage
 
 
@@ -71,8 +72,20 @@ class PlanExpr(Expr):
                 graph[own] = Task(own, concat, TaskRef(key))
         return graph
 
+    def _simplify_up(self, parent: Expr, dependents: Any) -> None:
+        _check_together(parent)
+
     def finalize_compute(self) -> Expr:
         return WholeExpr(self)
+
+
+def _check_together(parent: Expr) -> None:
+    """Refuse to compute collections together that are sinks to the same place: only here all of them are known."""
+    if not isinstance(parent, _ExprSequence):
+        return
+    plans = [item.operand("partitions") if isinstance(item, WholeExpr) else item for item in parent.operands]
+    targets = targets_of([item.operand("stage") for item in plans if isinstance(item, PlanExpr)])
+    refuse_same_targets([target.path for target in targets])
 
 
 class WholeExpr(Expr):
@@ -95,6 +108,9 @@ class WholeExpr(Expr):
         key = (self._name, 0)
         refs = [TaskRef(part) for part in self.operand("partitions").__dask_keys__()]
         return {key: Task(key, concat, *refs)}
+
+    def _simplify_up(self, parent: Expr, dependents: Any) -> None:
+        _check_together(parent)
 
     def finalize_compute(self) -> Expr:
         return self

@@ -13,109 +13,21 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 from dask_polars.io.paths import filesystem, is_remote
-from dask_polars.io.storage import Storage
+from dask_polars.io.targets import Target, Written
 
 _TRIES = 3
-_OPEN, _COMMIT, _WHOLE, _OLD = "open", "commit-", "whole-", "old-"
-
-
-@dataclass(frozen=True)
-class Written:
-    """
-    A file that was written.
-
-    Parameters
-    ----------
-    path
-        Where it is.
-    rows
-        Number of rows.
-    bytes
-        Size on disk, in bytes.
-    """
-
-    path: str
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Target:
-    """
-    Where output is to appear.
-
-    Parameters
-    ----------
-    path
-        A file or a directory: an absolute path, or one with a scheme. No slash stands at the end.
-    directory
-        Whether it is a directory.
-    run
-        What tells this run from others.
-    overwrite
-        Whether what is there is replaced.
-    mkdir
-        Whether missing directories above it are made.
-    storage
-        How an object store is reached.
-    """
-
-    path: str
-    directory: bool
-    run: str
-    overwrite: bool = False
-    mkdir: bool = False
-    storage: Storage = field(default=Storage(), repr=False)
-
-    @property
-    def staging(self) -> str:
-        """The hidden directory beside it."""
-        above, _, name = self.path.rpartition("/")
-        if above.endswith(":/"):  # a bucket has nothing beside it
-            above = self.path
-        return f"{above}/.{name}.dask-polars-{self.run}"
-
-    def staged(self, name: str) -> str:
-        """Give a path in the hidden directory."""
-        return f"{self.staging}/{name}"
-
-
-def target_path(path: str) -> str:
-    """
-    Make the path of a target absolute.
-
-    Parameters
-    ----------
-    path
-        As the user wrote it.
-
-    Returns
-    -------
-    str
-        Without a slash at its end.
-    """
-    if is_remote(path):
-        return path.rstrip("/")
-    local = os.path.abspath(os.path.expanduser(path.removeprefix("file://")))
-    return os.path.realpath(local) if os.path.islink(local) else local
-
-
-def means_directory(path: str) -> bool:
-    """Say whether a path that the user wrote is one of a directory: it ends with a slash, or it is there already."""
-    return path.endswith(("/", os.sep)) or (not is_remote(path) and os.path.isdir(target_path(path)))
-
-
-def as_target(path: Any) -> Any:
-    """Write the path of a directory that is there such that Polars takes it for a target: it has no use for one itself."""
-    if isinstance(path, (str, os.PathLike)) and not is_remote(os.fspath(path)) and means_directory(os.fspath(path)):
-        return f"file://{target_path(os.fspath(path))}/"
-    return path
+_OPEN, _COMMIT, _WHOLE, _OLD, _MADE = "open", "commit-", "whole-", "old-", "made"
+_COPIED = ".copied"
+# What file systems of fsspec call the time at which an object was written.
+_WRITTEN = ("LastModified", "last_modified", "updated", "mtime")
+_LONG = 24 * 3600.0  # seconds in which nothing was written: nobody writes any more
 
 
 # ---------------------------------------------------------------- steps of a run
@@ -145,7 +57,7 @@ def check_free(target: Target) -> None:
 
 def begin(target: Target) -> None:
     """
-    Make the hidden directory of a run.
+    Make the hidden directory of a run, and remove those of runs that ended long ago, without cleaning up.
 
     Parameters
     ----------
@@ -157,7 +69,10 @@ def begin(target: Target) -> None:
     FileNotFoundError
         If the directory above the target is missing, and is not to be made.
     """
-    _store(target).write(_OPEN, "")
+    store = _store(target)
+    store.write(_OPEN, "")
+    for run in store.runs_before(time.time() - _LONG):
+        clean(replace(target, run=run))
 
 
 def is_open(target: Target) -> bool:
@@ -200,12 +115,16 @@ def commit(target: Target, files: Sequence[tuple[Written, str]]) -> list[Written
 
 
 def clean(target: Target) -> None:
-    """Remove the hidden directory, whatever the run came to; what was to be replaced, and was not, is put back."""
+    """
+    Remove the hidden directory, whatever the run came to, and the directories that it made above, where they are empty.
+
+    What was to be replaced, and was not, is put back.
+    """
     _store(target).clean()
 
 
 def abandon(target: Target, path: str) -> None:
-    """Remove what a task has written to the hidden directory when that was removed already."""
+    """Remove what a task has written to the hidden directory, and that too where nothing is left in it."""
     _store(target).abandon(path)
 
 
@@ -238,28 +157,43 @@ class _Local:
         return os.path.lexists(path)
 
     def write(self, name: str, text: str) -> None:
-        staging = self.target.staging
-        if not os.path.isdir(staging):
-            if self.target.mkdir:
-                os.makedirs(staging, exist_ok=True)
-            else:
-                try:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(staging)
-                except FileNotFoundError:
-                    raise FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}") from None
+        if not os.path.isdir(self.target.staging):
+            self._make()
         part = self.target.staged(f"{name}.{uuid4().hex}")
         with open(part, "w") as file:
             file.write(text)
         os.replace(part, self.target.staged(name))
 
+    def _make(self) -> None:
+        staging = self.target.staging
+        made = _missing(os.path.dirname(staging))
+        if self.target.mkdir:
+            os.makedirs(staging, exist_ok=True)
+        else:
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(staging)
+            except FileNotFoundError:
+                raise FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}") from None
+        if made:
+            self.write(_MADE, json.dumps(made))
+
+    def runs_before(self, when: float) -> list[str]:
+        """Name the runs in whose hidden directories nothing has changed since."""
+        above, prefix = self.target.beside
+        with os.scandir(above) as found:
+            runs = [entry.path for entry in found if entry.name.startswith(prefix)]
+        return [path[len(above) + 1 + len(prefix) :] for path in runs if _last_change(path) < when]
+
     def has(self, name: str) -> bool:
         return os.path.exists(self.target.staged(name))
 
     def committed(self) -> list[Written] | None:
-        # The whole was renamed, so it is no longer where it was put together: nothing else takes it from there.
+        # The whole was renamed, so it is no longer where it was put together: nothing else takes it from there. Or it is
+        # one file, which has both names.
         for token in self._tokens(_COMMIT):
-            if not self.has(_WHOLE + token):
+            whole = self.target.staged(_WHOLE + token)
+            if not os.path.lexists(whole) or _is_same(whole, self.target.path):
                 with open(self.target.staged(_COMMIT + token)) as file:
                     return _from_json(file.read())
         return None
@@ -285,15 +219,19 @@ class _Local:
         try:
             os.link(source, to)  # not moved: whoever does the same again finds it in its place
         except OSError:
-            shutil.copyfile(source, to)
+            shutil.copyfile(source, source + _COPIED)
+            os.replace(source + _COPIED, to)  # under the name of data only when it is complete
 
     def _swap(self, whole: str, token: str) -> None:
         path = self.target.path
-        if not self.target.overwrite or not os.path.lexists(path):
-            os.rename(whole, path)  # fails where there are files by now
-            return
         if not self.target.directory:
-            os.replace(whole, path)
+            if self.target.overwrite:
+                os.replace(whole, path)
+            else:
+                self._appear(whole)
+            return
+        if not self.target.overwrite or not os.path.lexists(path):
+            self._rename(whole)
             return
         replaced = self.target.staged(_OLD + token)
         os.rename(path, replaced)
@@ -302,20 +240,59 @@ class _Local:
         except BaseException:
             os.rename(replaced, path)
             raise
+        shutil.rmtree(replaced, ignore_errors=True)  # what is left of it goes with the hidden directory
+
+    def _rename(self, whole: str) -> None:
+        """Give a directory the name of the target, unless there are files by now."""
+        try:
+            os.rename(whole, self.target.path)
+        except OSError:
+            check_free(self.target)
+            raise
+
+    def _appear(self, whole: str) -> None:
+        """Give a file the name of the target, unless there is something by now: a rename would replace it."""
+        path = self.target.path
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            check_free(self.target)
+            raise
+        except OSError:  # there are no links in this file system: whoever makes the name first has it
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            except FileExistsError:
+                check_free(self.target)
+                raise
+            os.replace(whole, path)
+        else:
+            os.remove(whole)
 
     def clean(self) -> None:
         if not os.path.lexists(self.target.path):
             for token in self._tokens(_OLD):  # whoever was to replace it was killed in between
                 with contextlib.suppress(OSError):
                     os.rename(self.target.staged(_OLD + token), self.target.path)
+        made = self._made()
         # First the mark of an open run, so that tasks that still run do not start to write anew.
         with contextlib.suppress(OSError):
             os.remove(self.target.staged(_OPEN))
         for _ in range(_TRIES):  # a task that still runs may make a file meanwhile
             shutil.rmtree(self.target.staging, ignore_errors=True)
             if not os.path.lexists(self.target.staging):
-                return
-        shutil.rmtree(self.target.staging)
+                break
+        else:
+            shutil.rmtree(self.target.staging)
+        for directory in made:
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(directory)
+
+    def _made(self) -> list[str]:
+        """List the directories that this run made above the target, from below."""
+        with contextlib.suppress(FileNotFoundError), open(self.target.staged(_MADE)) as file:
+            made: list[str] = json.loads(file.read())
+            return made
+        return []
 
     def abandon(self, path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
@@ -329,6 +306,36 @@ class _Local:
             names = [entry.name.removeprefix(prefix) for entry in found if entry.name.startswith(prefix)]
             return [name for name in names if "." not in name]
         return []
+
+
+def _missing(path: str) -> list[str]:
+    """List a directory and those above it that are not there, from below."""
+    out = []
+    while path and not os.path.lexists(path):
+        out.append(path)
+        path = os.path.dirname(path)
+    return out
+
+
+def _last_change(path: str) -> float:
+    """Say when something below a directory was last written; nothing is older than what is gone by now."""
+    try:
+        return max(
+            os.lstat(name).st_mtime for root, _, names in os.walk(path) for name in (root, *_joined(root, names))
+        )
+    except (OSError, ValueError):
+        return time.time()
+
+
+def _joined(root: str, names: Sequence[str]) -> list[str]:
+    return [os.path.join(root, name) for name in names]
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 # ---------------------------------------------------------------- an object store
@@ -374,6 +381,19 @@ class _Remote:
     def _begun(self) -> list[list[Written]]:
         names = [name for name in self._find(self.staging) if name.startswith(f"{self.staging}/{_COMMIT}")]
         return [_from_json(self.fs.cat_file(name).decode()) for name in names]
+
+    def runs_before(self, when: float) -> list[str]:
+        """Name the runs in whose hidden directories nothing was written since."""
+        above, prefix = self.target.beside
+        start = f"{self._root(above)}/{prefix}"
+        self.fs.invalidate_cache()
+        last: dict[str, float] = {}
+        for name, info in self.fs.find(self._root(above), prefix=prefix, detail=True).items():
+            if name.startswith(start):
+                run = name.removeprefix(start).split("/", 1)[0]
+                written = next((info[key] for key in _WRITTEN if isinstance(info.get(key), datetime)), None)
+                last[run] = max(last.get(run, 0.0), time.time() if written is None else written.timestamp())
+        return [run for run, time_ in last.items() if time_ < when]
 
     def committed(self) -> list[Written] | None:
         return None  # copying again does no harm

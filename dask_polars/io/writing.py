@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -16,9 +19,11 @@ from uuid import uuid4
 import polars as pl
 from polars.io.partition import FileProviderArgs, SinkedPath, SinkedPathsCallbackArgs
 
-from dask_polars.dsl.sinks import Recorder, SinkPayload, recording
+from dask_polars.dsl.sinks import Recorder, SinkPayload, hive_directory, recording
 from dask_polars.graph.worker import ENGINE
-from dask_polars.io.commit import Target, Written, abandon, begin, clean, commit, committed, is_open
+from dask_polars.io.commit import abandon, begin, clean, commit, committed, is_open
+from dask_polars.io.staging import STAGED
+from dask_polars.io.targets import Target, Written
 
 # What a task says of the files that it wrote. `group` is what their numbers count in: the directory, or the values of the
 # keys as bytes where the user's function names the files.
@@ -34,6 +39,8 @@ REPORT: dict[str, pl.DataType] = {
 }
 # What the whole sink says.
 DONE: dict[str, pl.DataType] = {"path": pl.String(), "rows": pl.UInt64(), "bytes": pl.UInt64()}
+# Seconds after which a task says that its run is over: what ended it is to be heard of first.
+_CAUSE_FIRST = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,23 +98,57 @@ def write_part(rows: pl.LazyFrame, begun: pl.LazyFrame, index: int, request: Req
         The files, with the columns of ``REPORT``.
     """
     target, payload = request.target, request.payload
-    _check_open(target)
-    extension = payload.extension
-    attempt = target.staged(f"part-{index:05}-{uuid4().hex}")
-    if not payload.partitioned:
-        # Polars looks at the ending of a name: it has to be the user's.
-        name = f"part.{extension}" if target.directory else target.path.rpartition("/")[2]
-        attempt += "-part.ipc" if request.merged else f"-{name}"
-    with recording(extension) as recorder:
+    attempt = target.staged(f"part-{index:05}-{uuid4().hex}" + ("" if payload.partitioned else STAGED))
+    with recording(STAGED) as recorder, _giving_up(target, attempt):
+        _check_open(target)
         sink = (payload.staged() if request.merged else payload).to(attempt, recorder)
-        try:
-            sink.over(rows).collect(engine=ENGINE)
-        finally:
-            if not is_open(target):  # it was cleaned up meanwhile, since another task has failed
-                abandon(target, attempt)
-    _check_open(target)
-    found = [_reported(file, recorder, index, attempt, payload) for file in recorder.files]
+        sink.over(rows).collect(engine=ENGINE)
+        found = [_reported(file, recorder, index, payload) for file in recorder.files]
+        _check_open(target)
     return pl.DataFrame(found, schema=REPORT, orient="row")
+
+
+@contextmanager
+def _giving_up(target: Target, attempt: str) -> Iterator[None]:
+    """
+    Remove what an attempt has written if it fails, and all of its run if that fails with it.
+
+    That comes too late where the run was cleaned up meanwhile, since another task has failed: then there is a directory
+    again, with what this one has written.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            _remove_failed(target, attempt)
+        except Exception as other:
+            error.add_note(f"dask_polars: what was written to {target.staging} could not be removed: {other}")
+        raise
+
+
+def _remove_failed(target: Target, attempt: str) -> None:
+    if not is_open(target):
+        abandon(target, attempt)
+        time.sleep(_CAUSE_FIRST)
+    elif _fails_its_run():
+        clean(target)
+    else:
+        abandon(target, attempt)
+
+
+def _fails_its_run() -> bool:
+    """Say whether the failure of the running task is that of all that depends on it: it is not repeated."""
+    if "distributed" not in sys.modules:
+        return True
+    from distributed import Status, get_worker
+    from distributed.worker import thread_state
+
+    if not getattr(thread_state, "key", None):
+        return True  # the schedulers in a process repeat nothing
+    worker = get_worker()
+    task = worker.state.tasks.get(thread_state.key)
+    repeated = task is None or (task.annotations or {}).get("retries")
+    return worker.status == Status.running and not repeated  # a worker that is closed fails for another reason
 
 
 def _check_open(target: Target) -> None:
@@ -118,19 +159,17 @@ def _check_open(target: Target) -> None:
         )
 
 
-def _reported(file: SinkedPath, recorder: Recorder, index: int, attempt: str, payload: SinkPayload) -> tuple[Any, ...]:
+def _reported(file: SinkedPath, recorder: Recorder, index: int, payload: SinkPayload) -> tuple[Any, ...]:
     """Say of a file what its final name depends on."""
     path = file.path.removeprefix("file://")
     if not payload.partitioned:
         return (path, file.num_rows, file.num_bytes, index, "", 0, payload.extension, None)
-    below = path.rpartition(f"{attempt.rpartition('/')[2]}/")[2]
-    directory, _, name = below.rpartition("/")
-    if name in recorder.asked:
-        asked = recorder.asked[name]
+    asked = recorder.asked[path.rpartition("/")[2]]
+    if payload.provider is not None:
         keys = _pack_keys(asked.partition_keys)
         return (path, file.num_rows, file.num_bytes, index, "", asked.index_in_partition, "", keys)
-    number, _, suffix = name.partition(".")
-    return (path, file.num_rows, file.num_bytes, index, directory, int(number), suffix, None)
+    directory = hive_directory(asked.partition_keys)
+    return (path, file.num_rows, file.num_bytes, index, directory, asked.index_in_partition, payload.extension, None)
 
 
 def _pack_keys(keys: pl.DataFrame) -> bytes:
@@ -168,11 +207,13 @@ def finish(reports: pl.DataFrame, request: Request) -> pl.DataFrame:
     target = request.target
     done = committed(target)
     if done is None:
-        if request.merged:
-            reports = _merge(reports, request)
-        done = commit(target, list(_placed(reports, request)))
-        if request.payload.callback is not None:
-            request.payload.callback(told(done))
+        merged = target.staged(f"merged-{uuid4().hex}{STAGED}")
+        with _giving_up(target, merged):
+            if request.merged:
+                reports = _merge(reports, request, merged)
+            done = commit(target, list(_placed(reports, request)))
+            if request.payload.callback is not None:
+                request.payload.callback(told(done))
     return pl.DataFrame([(file.path, file.rows, file.bytes) for file in done], schema=DONE, orient="row")
 
 
@@ -194,15 +235,14 @@ def end_runs(*ended: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame()
 
 
-def _merge(reports: pl.DataFrame, request: Request) -> pl.DataFrame:
+def _merge(reports: pl.DataFrame, request: Request, attempt: str) -> pl.DataFrame:
     """Write the staged partitions to one file, as a stream."""
-    payload, target = request.payload, request.target
+    payload = request.payload
     paths = reports.filter(pl.col("rows") > 0).sort("partition")["path"].to_list()
     rows = payload.scan_staged(paths) if paths else pl.LazyFrame(schema=dict(request.columns))
-    attempt = target.staged(f"merged-{uuid4().hex}-{target.path.rpartition('/')[2]}")
-    with recording(payload.extension) as recorder:
+    with recording(STAGED) as recorder:
         payload.to(attempt, recorder).over(rows).collect(engine=ENGINE)
-    found = [_reported(file, recorder, 0, attempt, payload) for file in recorder.files]
+    found = [_reported(file, recorder, 0, payload) for file in recorder.files]
     return pl.DataFrame(found, schema=REPORT, orient="row")
 
 

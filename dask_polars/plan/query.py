@@ -19,7 +19,7 @@ from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, 
 from dask_polars.io.paths import listing_once
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
-from dask_polars.plan.sink import Output
+from dask_polars.plan.sink import Output, refuse_same_targets
 from dask_polars.plan.stages import MapStage, Size, Stage
 
 
@@ -55,7 +55,10 @@ class Plan:
             If the options say ``fallback="raise"`` and there is any.
         FileExistsError
             If there is something where a sink is to write, and the options do not say ``overwrite``.
+        ValueError
+            If two sinks write to the same place.
         """
+        refuse_same_targets([output.request.target.path for output in self.outputs])
         for output in self.outputs:
             output.check()
         if self.options.fallback == "silent":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from dask_polars.dsl.sinks import SinkPayload
-from dask_polars.io.commit import Target, check_free, clean, means_directory, target_path
+from dask_polars.io.commit import check_free, clean
 from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.io.storage import Storage
 from dask_polars.io.table_files import FOUND, FilesRequest, write_files
+from dask_polars.io.targets import Target, means_directory, target_path
 from dask_polars.io.writing import DONE, REPORT, Request, begin_run, end_run, end_runs, finish, write_part
 from dask_polars.plan.fallback import lower_fallback
 from dask_polars.plan.planner import Planner, lowers
@@ -40,6 +42,55 @@ class Output:
     def clean(self) -> None:
         """Remove what is left of the run."""
         clean(self.request.target)
+
+
+def refuse_same_targets(paths: Sequence[str]) -> None:
+    """
+    Refuse to run sinks together that write to the same place.
+
+    Parameters
+    ----------
+    paths
+        Where each of them writes.
+
+    Raises
+    ------
+    ValueError
+        If two of them are the same, or one is below another.
+
+    Examples
+    --------
+    >>> from dask_polars.plan.sink import refuse_same_targets
+    >>> refuse_same_targets(["/data/a", "/data/b"])
+    >>> refuse_same_targets(["/data/a", "/data/a/b.csv"])
+    Traceback (most recent call last):
+    ValueError: two sinks that run together write to the same place: /data/a/b.csv is in /data/a
+    """
+    known = set(paths)
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise ValueError(f"two sinks that run together write to the same place: {path}")
+        above = path.rpartition("/")[0]
+        while above and above not in known:
+            above = above.rpartition("/")[0]
+        if above:
+            raise ValueError(f"two sinks that run together write to the same place: {path} is in {above}")
+
+
+def targets_of(stages: Sequence[Stage]) -> list[Target]:
+    """List where the sinks write that stages are the ends of, themselves or what they are made of."""
+    found: dict[Target, None] = {}
+    seen: set[int] = set()
+    stack = list(stages)
+    while stack:
+        stage = stack.pop()
+        if id(stage) in seen:
+            continue
+        seen.add(id(stage))
+        if isinstance(stage, CallStage) and stage.function is end_run:
+            found[stage.arguments[0]] = None
+        stack.extend(stage.inputs)
+    return list(found)
 
 
 @lowers("Sink")

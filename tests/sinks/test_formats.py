@@ -24,7 +24,7 @@ from polars.testing import assert_frame_equal
 import dask_polars as dp
 from dask_polars.dsl.sinks import SinkPayload
 from dask_polars.io import commit as commits
-from dask_polars.io.commit import Target, Written
+from dask_polars.io.targets import Target, Written
 from tests.helpers import RAISED, empties
 
 ROWS = pl.DataFrame(
