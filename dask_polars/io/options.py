@@ -43,7 +43,7 @@ _OF_ITS_READER = {
 }
 
 
-def polars_options(storage_options: Mapping[str, Any] | None, source: Any) -> Options | None:
+def polars_options(storage_options: Mapping[str, Any] | None, source: Any, *, others: bool = False) -> Options | None:
     """
     Give ``storage_options`` in the words of Polars.
 
@@ -53,6 +53,8 @@ def polars_options(storage_options: Mapping[str, Any] | None, source: Any) -> Op
         Options by the names of Polars, of s3fs, gcsfs or adlfs.
     source : str, path, list of them, or polars.PartitionBy
         What is read or written: its scheme says which object store it is.
+    others : bool
+        Whether names that neither knows are kept as they are: they are those of another library.
 
     Returns
     -------
@@ -83,6 +85,8 @@ def polars_options(storage_options: Mapping[str, Any] | None, source: Any) -> Op
             _merge(out, _TRANSLATED[kind][name](name, value), name)
         elif _is_known(kind, name):
             _merge(out, {name: _checked(name, value)}, name)
+        elif others:
+            _merge(out, {name: value}, name)
         else:
             raise ValueError(f"there is no option {name!r} for paths of {scheme}://, of Polars or of fsspec")
     endpoints = [value for name, value in out.items() if "endpoint" in name.lower()]
@@ -112,6 +116,84 @@ def translated(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     source = args[0] if args else next((kwargs[name] for name in ("source", "path", "target") if name in kwargs), None)
     options = polars_options(kwargs.get("storage_options"), source)
     return kwargs if options is None else {**kwargs, "storage_options": options}
+
+
+def translated_for_delta(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """
+    Put the ``storage_options`` of a call of ``scan_delta`` into words of Polars that delta-rs knows too.
+
+    Parameters
+    ----------
+    args
+        Positional arguments of the call, the first of which is the table.
+    kwargs
+        The others.
+
+    Returns
+    -------
+    dict
+        What to use in place of ``kwargs``. Names that delta-rs alone knows stay.
+    """
+    given, source = kwargs.get("storage_options"), args[0] if args else kwargs.get("source")
+    if given is None:
+        return kwargs  # a table that is there already has its own, and so has its catalog
+    where = getattr(source, "table_uri", source)
+    return {**kwargs, "storage_options": polars_options(given, where, others=True)}
+
+
+def translated_for_iceberg(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """
+    Put the ``storage_options`` of a call of ``scan_iceberg`` into the words of pyiceberg, which Polars takes there.
+
+    Parameters
+    ----------
+    args
+        Positional arguments of the call, the first of which is the table.
+    kwargs
+        The others.
+
+    Returns
+    -------
+    dict
+        What to use in place of ``kwargs``. What is said in words of pyiceberg already, with dots, stays.
+    """
+    given, source = kwargs.get("storage_options"), args[0] if args else kwargs.get("source")
+    if given is None:
+        return kwargs
+    metadata = getattr(source, "metadata_location", source)
+    own = {name: value for name, value in given.items() if "." in name or "-" in name}
+    rest = polars_options({name: value for name, value in given.items() if name not in own}, metadata) or {}
+    out = dict(own)
+    for name, value in rest.items():
+        if name == "timeout" and "timeout" not in given:
+            continue  # ours, for a scan: decoding it adds one where there is none
+        _merge(out, {_ICEBERG.get(name, name): _seconds_of(name, value)}, name)
+    return {**kwargs, "storage_options": out}
+
+
+# What pyiceberg calls them; Polars makes its own words of these again.
+_ICEBERG = {
+    "aws_access_key_id": "s3.access-key-id",
+    "aws_secret_access_key": "s3.secret-access-key",
+    "aws_session_token": "s3.session-token",
+    "aws_region": "s3.region",
+    "aws_endpoint_url": "s3.endpoint",
+    "aws_virtual_hosted_style_request": "s3.force-virtual-addressing",
+    "connect_timeout": "s3.connect-timeout",
+    "timeout": "s3.request-timeout",
+    "proxy_url": "s3.proxy-uri",
+    "azure_storage_account_name": "adls.account-name",
+    "azure_storage_account_key": "adls.account-key",
+    "azure_storage_sas_token": "adls.sas-token",
+    "azure_client_id": "adls.client-id",
+    "azure_client_secret": "adls.client-secret",
+    "azure_tenant_id": "adls.tenant-id",
+    "bearer_token": "gcs.oauth2.token",
+}
+
+
+def _seconds_of(name: str, value: Any) -> Any:
+    return str(value).removesuffix(" seconds") if name.endswith("timeout") else value
 
 
 def _scheme(source: Any) -> str:

@@ -11,7 +11,7 @@ from dask.utils import parse_bytes
 
 from dask_polars.collection import LazyFrame
 from dask_polars.dsl.leaves import source_lazyframe
-from dask_polars.io.options import translated
+from dask_polars.io.options import translated, translated_for_delta, translated_for_iceberg
 from dask_polars.io.sources import FrameSource, Repartition
 
 P = ParamSpec("P")
@@ -49,12 +49,12 @@ def scan_lines(*args: Any, **kwargs: Any) -> LazyFrame:
 
 @_signed_as(pl.scan_delta)
 def scan_delta(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_delta(*args, **kwargs))
+    return LazyFrame(pl.scan_delta(*args, **translated_for_delta(args, kwargs)))
 
 
 @_signed_as(pl.scan_iceberg)
 def scan_iceberg(*args: Any, **kwargs: Any) -> LazyFrame:
-    return LazyFrame(pl.scan_iceberg(*args, **kwargs))
+    return LazyFrame(pl.scan_iceberg(*args, **translated_for_iceberg(args, kwargs)))
 
 
 @_signed_as(pl.scan_pyarrow_dataset)
