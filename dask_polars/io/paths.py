@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from dask_polars.io.staging import is_staging
 from dask_polars.io.storage import Storage
 
 # With as many files in one directory it is listed; fewer are asked for one by one.
@@ -126,6 +127,7 @@ def expand(
             out.append(alone[path])
         else:
             out.extend(_expand_remote(path, glob, storage) if is_remote(path) else _expand_local(path, glob))
+    out = [file for file in out if not is_staging(file.path)]  # what a sink has not committed
     prefixes = tuple(hidden) if hidden else ()
     if prefixes:
         out = [file for file in out if not os.path.basename(file.path).startswith(prefixes)]
