@@ -43,7 +43,7 @@ KEY_KINDS = [
     case("keys_literal", by(pl.lit(1).alias("one"))(c("y").sum()), "any"),
     case("keys_literal_and_column", by("h", pl.lit("z").alias("z"))(c("y").sum()), "any"),
     case("keys_agg_broadcast", by(c("y") > c("y").mean())(pl.len()), "any"),
-    case("keys_median", by(c("y") > c("y").median())(c("y").sum(), n=c("id").n_unique()), "any"),
+    case("keys_median", by(c("y") > c("y").median())(total=c("y").sum(), n=c("id").n_unique()), "any"),
     case("keys_cumulative", by((c("id").cum_sum() % 3).alias("r"), "h")(pl.len()), "any"),
     case("keys_over", by(c("y").sum().over("h"))(pl.len()), "any"),
     case("keys_agg_ordered", by(c("y") > c("y").mean(), maintain_order=True)(c("id").first())),
