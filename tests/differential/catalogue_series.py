@@ -152,7 +152,7 @@ ASOF = [
     *(case(f"asof_{strategy}_few", lambda t, s=strategy: t.ts.join_asof(quotes(t, 3, "n").filter(c("n") == 90), on="n", strategy=s)) for strategy in STRATEGIES),
     *(case(f"asof_{strategy}_tolerance", asof(5, strategy=strategy, tolerance=9)) for strategy in STRATEGIES),
     *(case(f"asof_{strategy}_time", asof(5, ("ts",), "ts", strategy=strategy, tolerance="20m")) for strategy in STRATEGIES),
-    *(case(f"asof_{strategy}_ties", lambda t, s=strategy: trades(t).sort("n").with_columns(i=c("n") // 7).join_asof(quotes(t), on="i", strategy=s)) for strategy in STRATEGIES),
+    *(case(f"asof_{strategy}_ties", lambda t, s=strategy: trades(t).sort("n", maintain_order=True).with_columns(i=c("n") // 7).join_asof(quotes(t), on="i", strategy=s)) for strategy in STRATEGIES),
     *(case(f"asof_{strategy}_by", asof(5, ("n", "sym"), by="sym", strategy=strategy)) for strategy in STRATEGIES),
     *(case(f"asof_{strategy}_by_tolerance", asof(2, ("ts", "sym"), "ts", by="sym", strategy=strategy, tolerance=timedelta(hours=1), coalesce=False)) for strategy in STRATEGIES),
     case("asof_by_two", lambda t: t.ts.with_columns(p=c("n") % 2).join_asof(quotes(t).with_columns(p=c("n") % 2), on="n", by=["sym", "p"])),

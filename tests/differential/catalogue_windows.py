@@ -138,7 +138,11 @@ CASES = [
             "id", "g"
         ),
     ),
-    case("over_explode", lambda t: t.a.sort("g").select(c("id").over("g", mapping_strategy="explode")), local=True),
+    case(
+        "over_explode",
+        lambda t: t.a.sort("g", maintain_order=True).select(c("id").over("g", mapping_strategy="explode")),
+        local=True,
+    ),
     case("duplicates", duplicates),
     case("first_distinct_in_filter", lambda t: t.a.filter(c("k").is_first_distinct()).select("id", "k")),
     *(ranks(method) for method in ("average", "min", "max", "dense", "ordinal")),
