@@ -30,7 +30,7 @@ OTHER = pl.DataFrame({"k": ["a", "b"], "w": [10, 20]})
 
 # What takes more than in Polars, or says in its own words what it does.
 SUPERSETS = {"collect", "explain"}
-OWN_DOCUMENTATION = {"collect", "explain", "lazy"}
+OWN_DOCUMENTATION = {"collect", "explain", "lazy", "show_graph"}
 
 
 @pytest.fixture
