@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from polars.api import NameSpace
 from polars.lazyframe.group_by import LazyGroupBy
 
 from dask_polars.coverage.expressions import EXPRESSIONS
@@ -169,7 +170,7 @@ def public_methods() -> dict[str, set[str]]:
     dict of str to set of str
         By class: ``"LazyFrame"``, ``"LazyGroupBy"`` and ``"Expr"``, the latter with its name spaces.
     """
-    spaces = pl.Expr._accessors
+    spaces = {name for name in pl.Expr._accessors if not isinstance(vars(pl.Expr).get(name), NameSpace)}
     methods = {cls.__name__: set(_public(cls)) for cls in (pl.LazyFrame, LazyGroupBy, pl.Expr)}
     methods["Expr"] -= spaces
     for space in spaces:
@@ -178,7 +179,9 @@ def public_methods() -> dict[str, set[str]]:
 
 
 def _public(owner: Any) -> Iterator[str]:
-    return (name for name in dir(owner) if not name.startswith("_"))
+    # Name spaces that other packages have registered are not methods of Polars.
+    registered = {name for name, value in getattr(owner, "__dict__", {}).items() if isinstance(value, NameSpace)}
+    return (name for name in dir(owner) if not name.startswith("_") and name not in registered)
 
 
 def missing() -> dict[str, set[str]]:
