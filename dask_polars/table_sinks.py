@@ -15,7 +15,7 @@ from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, 
 from dask_polars.execution import Target, run_plan
 from dask_polars.io.delta_sink import DeltaWrite, NotInParts
 from dask_polars.io.iceberg_sink import commit_iceberg, iceberg_request, outcome_is_unknown, running_sink, sink_id
-from dask_polars.io.table_files import FilesRequest, remove_run
+from dask_polars.io.table_files import FilesRequest, begin_run, end_run, remove_run
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.sink import write_stage
@@ -118,7 +118,9 @@ def _written(plan: Plan, target: Target, request: FilesRequest) -> pl.DataFrame:
     """Run the tasks that write, and give what they say of their files."""
     try:
         plan.announce()
+        begin_run(request)
         (found,) = run_plan(plan, target)
+        end_run(request)
     except BaseException:
         _remove(request)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +197,46 @@ def test_a_run_that_fails_leaves_no_file(keys: str, tmp_path: Path) -> None:
         lf.map_partitions(fail_late, schema=ROWS.schema).sink_delta(path, mode="append", delta_write_options=options)
     assert parquet_in(path) == before
     assert deltalake.DeltaTable(path).version() == 0
+
+
+def test_a_task_that_ends_after_its_run_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t"
+    lf = dp.from_polars(ROWS, npartitions=2)
+    lf.sink_delta(path)
+    before = parquet_in(path)
+    started, cleaned, ended = threading.Event(), threading.Event(), threading.Event()
+    late: list[BaseException] = []
+
+    def one_late(rows: Any, index: int, request: Any) -> pl.DataFrame:
+        if index == 0:
+            assert started.wait(30)
+            raise RuntimeError("a partition that fails")
+        started.set()
+        assert cleaned.wait(30)
+        try:
+            return write(rows, index, request)
+        except BaseException as error:
+            late.append(error)
+            raise
+        finally:
+            ended.set()
+
+    def clean(request: Any) -> None:
+        remove(request)
+        cleaned.set()
+
+    write, remove = table_files.write_files, table_files.remove_run
+    monkeypatch.setattr("dask_polars.plan.sink.write_files", one_late)
+    monkeypatch.setattr("dask_polars.table_sinks.remove_run", clean)
+    with (
+        dask.config.set(scheduler="threads", num_workers=2),
+        pytest.raises(RuntimeError, match="a partition that fails"),
+    ):
+        lf.sink_delta(path, mode="append")
+    assert ended.wait(30)
+    assert [str(error).split(" or ")[0] for error in late] == [f"the run that writes files to {path}/ is over,"]
+    assert parquet_in(path) == before
+    assert not list(path.glob(".*"))
 
 
 def test_a_commit_that_is_refused_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,24 @@ Files of a table: each partition writes its own, where the table keeps its files
 
 Until then no reader sees them, since it is the log of a table that says what its files are. Names are never used twice:
 of what several attempts of a task have written, only what the successful one has reported is committed.
+
+A run that fails removes what it has written. Tasks may still be running then, in threads or on workers, and would write
+their files afterwards. So a run that goes on has a mark beside its files: the mark is removed first, and a task that finds
+none when it has written removes its own files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 from polars.io.partition import FileProviderArgs
 
 from dask_polars.dsl.cloud import Template
@@ -67,6 +72,24 @@ class FilesRequest:
     digest: Callable[[pq.FileMetaData], bytes]
     storage: Storage = field(default=Storage(), repr=False)
 
+    @property
+    def mark(self) -> str:
+        """The path of what is there as long as the run goes on."""
+        return f"{self.base}.{self.run}.writing"
+
+
+def begin_run(request: FilesRequest) -> None:
+    """Say that a run goes on, before its tasks start."""
+    fs, root = _located(request, request.mark)
+    fs.pipe_file(root, b"")
+
+
+def end_run(request: FilesRequest) -> None:
+    """Say that a run is over: what is written from now on is removed by the task that writes it."""
+    fs, root = _located(request, request.mark)
+    if fs.exists(root):
+        fs.rm_file(root)
+
 
 def write_files(rows: pl.LazyFrame, index: int, request: FilesRequest) -> pl.DataFrame:
     """
@@ -94,7 +117,9 @@ def write_files(rows: pl.LazyFrame, index: int, request: FilesRequest) -> pl.Dat
         try:
             query = bind(request.template, [rows])
             request.payload.to(request.base, recorder).over(query).collect(engine=ENGINE)
-            return _found(recorder, request)
+            found = _found(recorder, request)
+            _check_open(request)
+            return found
         except BaseException:  # a panic of Polars is one
             with contextlib.suppress(Exception):  # what went wrong first is what is to be known
                 remove_files(request, recorder.asked)
@@ -121,28 +146,35 @@ def pack_keys(keys: pl.DataFrame) -> bytes:
     return sink.getvalue()
 
 
+def _check_open(request: FilesRequest) -> None:
+    fs, root = _located(request, request.mark)
+    fs.invalidate_cache()
+    if not fs.exists(root):
+        raise RuntimeError(
+            f"the run that writes files to {request.base} is over, or its workers do not share the file system"
+        )
+
+
 def remove_files(request: FilesRequest, names: Iterable[str]) -> None:
     """Remove files of a run."""
     for name in names:
-        path = request.base + name
-        if is_remote(path):
-            fs, root = filesystem(path, request.storage)
-            if fs.exists(root):
-                fs.rm_file(root)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path.removeprefix("file://"))
+        fs, root = _located(request, request.base + name)
+        if fs.exists(root):
+            fs.rm_file(root)
 
 
 def remove_run(request: FilesRequest) -> None:
     """Remove whatever a run has written; it must not have been committed."""
-    if is_remote(request.base):
-        fs, root = filesystem(request.base, request.storage)
-        for path in fs.find(root):
-            if f"-{request.run}-" in path.rpartition("/")[2]:
-                fs.rm_file(path)
-        return
-    for folder, _, names in os.walk(request.base.removeprefix("file://")):
-        for name in names:
-            if f"-{request.run}-" in name:
-                os.remove(os.path.join(folder, name))
+    end_run(request)
+    fs, root = _located(request, request.base)
+    fs.invalidate_cache()
+    for path in fs.find(root):
+        if f"-{request.run}-" in path.rpartition("/")[2]:
+            fs.rm_file(path)
+
+
+def _located(request: FilesRequest, path: str) -> tuple[Any, str]:
+    """Give the file system of a path, and the path in it."""
+    if is_remote(path):
+        return filesystem(path, request.storage)
+    return LocalFileSystem(auto_mkdir=True), path.removeprefix("file://")
