@@ -135,11 +135,13 @@ class ClusterQuery(InProcessQuery):
     def __init__(self, client: Any, futures: list[Any], plan: Plan) -> None:
         self._client, self._futures, self._plan = client, futures, plan
         self._result: pl.DataFrame | None = None
+        self._cancelled = False
 
     def cancel(self) -> None:
-        """Cancel the query: tasks that have not started never will."""
+        """Cancel the query: tasks that have not started, and that nobody else wants, never will."""
         if self._result is None:
-            self._client.cancel(self._futures)
+            self._cancelled = True
+            abandon(self._futures)
             self._plan.clean()
 
     def fetch(self) -> pl.DataFrame | None:
@@ -171,7 +173,7 @@ class ClusterQuery(InProcessQuery):
         from concurrent.futures import CancelledError
 
         if self._result is None:
-            if any(future.cancelled() for future in self._futures):
+            if self._cancelled or any(future.cancelled() for future in self._futures):
                 raise _cancelled()
             try:
                 with self._plan.running(), aside():
@@ -291,16 +293,18 @@ def _as_they_come(futures: Mapping[Any, Any]) -> Iterator[Any]:
 
 def abandon(futures: Iterable[Any]) -> None:
     """
-    Cancel what a cluster was asked for and nobody waits for any more.
+    Let go of what a cluster was asked for and nobody waits for any more, whoever still holds the futures.
+
+    The scheduler then cancels what no other future stands for. `Client.cancel` would take that from them, too: equal
+    queries of a client have equal keys, and the next one may have begun.
 
     Parameters
     ----------
     futures : iterable of distributed.Future
-        All of one client.
+        What to let go of.
     """
-    wanted = list(futures)
-    if wanted and wanted[0].client.status == "running":
-        wanted[0].client.cancel(wanted)
+    for future in futures:
+        future.release()
 
 
 def _result(future: Any) -> pl.DataFrame:

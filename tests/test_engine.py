@@ -245,6 +245,21 @@ def test_batches_are_let_go_of(client: Any) -> None:
     settle(before)
 
 
+@pytest.mark.cluster
+def test_what_one_query_gives_up_another_keeps(client: Any, tmp_path: Path) -> None:
+    many = dp.from_polars(pl.DataFrame({"v": range(6)}), npartitions=6)
+    lazy = many.map_partitions(slow, str(tmp_path), schema={"v": pl.Int64}).to_polars()
+    given_up = lazy.collect_batches(engine=engine(client))
+    background = lazy.collect(engine=engine(client), background=True)
+    kept = lazy.collect_batches(engine=engine(client))
+    assert next(given_up).height == 1
+    background.cancel()
+    del given_up
+    assert sorted(row for frame in kept for row in frame["v"]) == list(range(6))
+    with pytest.raises(pl.exceptions.ComputeError, match="cancelled"):
+        background.fetch_blocking()
+
+
 # ---------------------------------------------------------------- in the background
 
 
