@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
+import pyarrow as pa
 
 #: Column (`pl.UInt32`) of a frame that enters a shuffle: the output partition of each row.
 PARTITION_COLUMN = "__dp_partition"
@@ -17,10 +18,20 @@ Compression: TypeAlias = Literal["uncompressed", "lz4", "zstd"]
 SchemaLike: TypeAlias = Mapping[str, pl.DataType]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-# A frame as bytes: its tag, its height and the length of the Arrow IPC stream that follows. The length makes the
-# format self-delimiting, because Polars reads only the first of concatenated IPC streams, silently. The height is
-# needed because IPC does not carry that of a frame without columns.
-_HEADER = struct.Struct("<QQQ")
+# A frame as bytes: its tag, its height, the length of the Arrow IPC stream that follows, and whether pyarrow has written
+# it. The length makes the format self-delimiting, because Polars reads only the first of concatenated IPC streams,
+# silently. The height is needed because IPC does not carry that of a frame without columns.
+_HEADER = struct.Struct("<QQQQ")
+_END_OF_STREAM = 8  # bytes with which pyarrow ends a stream
+
+# Columns of these types are written and read by pyarrow, whose buffers are those of Polars. Measured for 4 million rows of
+# 4 numbers: 52 ms to write and 31 ms to read 128 MB, where Polars, which copies several times, takes 260 and 224 ms.
+_PLAIN = frozenset(
+    {
+        *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64),
+        *(pl.Boolean, pl.String, pl.Binary, pl.Date, pl.Datetime, pl.Duration, pl.Time, pl.Decimal),
+    }
+)
 
 
 class ShuffleError(RuntimeError):
@@ -137,6 +148,8 @@ def split(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
     """
     if frame.height == 0:
         return {}
+    # What a query gives has as many chunks as it had morsels, and a gather from many is up to ten times slower.
+    frame = frame.rechunk()
     # Within a group Polars always keeps the order of rows.
     groups = (
         frame.select(PARTITION_COLUMN, pl.int_range(pl.len(), dtype=pl.get_index_type()).alias("row"))
@@ -175,31 +188,77 @@ def to_bytes(frame: pl.DataFrame, *, tag: int = 0, compression: Compression = "l
     -------
     bytes
     """
-    sink = io.BytesIO()
-    write_frame(sink, frame, tag=tag, compression=compression)
-    return sink.getvalue()
+    return join_bytes([frame], tag=tag, compression=compression).to_pybytes()
 
 
-def write_frame(sink: io.BytesIO, frame: pl.DataFrame, *, tag: int = 0, compression: Compression = "lz4") -> None:
-    """Append what `to_bytes` returns to a sink, without the copy.
+def join_bytes(frames: Iterable[pl.DataFrame], *, tag: int = 0, compression: Compression = "lz4") -> pa.Buffer:
+    """Give what `to_bytes` returns for each of several frames, one behind the other, without a copy.
 
     Parameters
     ----------
-    sink
-        Positioned at its end.
-    frame, tag, compression
+    frames
+        Any number of frames.
+    tag, compression
         As in `to_bytes`.
+
+    Returns
+    -------
+    pyarrow.Buffer
     """
+    streams = [_stream_of(frame, compression) for frame in frames]
+    # Room for all of it at once: a sink that grows copies what it has, again and again.
+    room = pa.allocate_buffer(sum(_HEADER.size + stream.length for stream in streams))
+    sink = pa.FixedSizeBufferWriter(room)
+    for stream in streams:
+        sink.write(_HEADER.pack(tag, stream.height, stream.length, stream.plain))
+        stream.write(sink)
+    return room
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A frame as an Arrow IPC stream that is still to be written."""
+
+    height: int
+    length: int
+    plain: bool
+    write: Callable[[Any], Any]
+
+
+def _stream_of(frame: pl.DataFrame, compression: Compression) -> _Stream:
     check_sendable(frame.schema)
-    start = sink.tell()
-    sink.write(bytes(_HEADER.size))
+    plain = bool(frame.width) and all(dtype.base_type() in _PLAIN for dtype in frame.dtypes)
+    if not plain or compression != "uncompressed":
+        data = _by_pyarrow(frame, compression) if plain else _by_polars(frame, compression)
+        return _Stream(frame.height, len(data), plain, lambda sink: sink.write(data))
+    table = _table_of(frame)
+    length = len(table.schema.serialize()) + sum(map(pa.ipc.get_record_batch_size, table.to_batches())) + _END_OF_STREAM
+
+    def write(sink: Any) -> None:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+
+    return _Stream(frame.height, length, True, write)
+
+
+def _by_pyarrow(frame: pl.DataFrame, compression: Compression) -> pa.Buffer:
+    table, sink = _table_of(frame), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _table_of(frame: pl.DataFrame) -> pa.Table:
+    # Views are written with the whole text of the frame that a slice was taken from; the older layout has that of the slice.
+    views = any(dtype in (pl.String, pl.Binary) for dtype in frame.dtypes)
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest() if views else pl.CompatLevel.newest())
+
+
+def _by_polars(frame: pl.DataFrame, compression: Compression) -> bytes:
+    sink = io.BytesIO()
     if frame.width:
         frame.write_ipc_stream(sink, compression=compression, compat_level=_compat_level(frame.schema))
-    sink.seek(0, io.SEEK_END)
-    end = sink.tell()
-    sink.seek(start)
-    sink.write(_HEADER.pack(tag, frame.height, end - start - _HEADER.size))
-    sink.seek(end)
+    return sink.getvalue()
 
 
 def from_bytes(buf: Buffer) -> pl.DataFrame:
@@ -243,13 +302,29 @@ def iter_bytes(buf: Buffer) -> Iterator[TaggedFrame]:
         If the buffer is cut off, or a frame does not have the announced height.
     """
     for chunk in iter_chunks(buf):
-        tag, height, _ = _HEADER.unpack_from(chunk)
-        # Polars does not read from a memoryview. This copies the compressed bytes of a single shard.
-        stream = bytes(chunk[_HEADER.size :])
-        frame = pl.read_ipc_stream(stream) if stream else pl.DataFrame(height=height)
+        tag, height, length, plain = _HEADER.unpack_from(chunk)
+        stream = chunk[_HEADER.size :]
+        if not length:
+            frame = pl.DataFrame(height=height)
+        elif plain:
+            frame = _read_plain(stream)
+        else:
+            frame = pl.read_ipc_stream(bytes(stream))  # Polars does not read from a memoryview
         if frame.height != height:
             raise ShuffleError(f"a shard of {height} rows was read back with {frame.height}")
         yield TaggedFrame(tag, frame)
+
+
+def _read_plain(stream: memoryview) -> pl.DataFrame:
+    """Read what pyarrow has written; what is not compressed is not copied."""
+    try:
+        table = pa.ipc.open_stream(pa.py_buffer(stream)).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ShuffleError(f"a shard cannot be read: {error}") from error
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)
+    frame.columns = table.column_names  # `from_arrow` gives a name to a column that has the empty one
+    return frame
 
 
 def iter_chunks(buf: Buffer) -> Iterator[memoryview]:

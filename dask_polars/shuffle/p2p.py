@@ -7,7 +7,7 @@ What runs where, for every input partition ``i``, worker ``w`` and output partit
 
 The payload of (i, w) is ``(i, counts, shards)``: ints and bytes only, because `distributed` measures and pickles it.
 `counts` holds the rows that go to each output of `w`, zeros too; `shards` the frames of those that have any, as bytes
-of `frames.write_frame`. Each input sends a payload to each worker, even without rows: so an unpack knows that it has
+of `frames.join_bytes`. Each input sends a payload to each worker, even without rows: so an unpack knows that it has
 seen every input, and that it reads from disk just the rows that the inputs have announced.
 
 The sender encodes each shard once, the receiver moves bytes only and never decodes them.

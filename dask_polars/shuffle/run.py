@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import errno
 import mmap
 import pickle
 import struct
@@ -15,36 +15,40 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import polars as pl
 from dask.sizeof import sizeof
 from dask.typing import Key
+from distributed.comm import get_address_host
 from distributed.core import clean_exception
 from distributed.metrics import context_meter
 from distributed.shuffle._core import (
     ShuffleId,
     ShuffleRun,
 )
-from distributed.shuffle._exceptions import DataUnavailable
+from distributed.shuffle._disk import DiskShardsBuffer
+from distributed.shuffle._exceptions import DataUnavailable, P2POutOfDiskError
 from distributed.utils import sync
 from distributed.utils_comm import retry
 
 from dask_polars.shuffle.frames import (
     Buffer,
+    Compression,
     ShuffleError,
     as_planned,
     concat,
     iter_bytes,
     iter_chunks,
+    join_bytes,
     split,
     validate,
-    write_frame,
 )
 
 if TYPE_CHECKING:
     from dask_polars.shuffle.p2p import PolarsShuffleSpec
 
 #: Input partition, rows for each output of the worker, shards.
-Payload: TypeAlias = tuple[int, Buffer, Buffer]
+Payload: TypeAlias = tuple[int, bytes, "np.ndarray[Any, Any]"]
 
 # The task for which this thread has last read a partition: a second shuffle of that task does not move it any more.
 _settled = threading.local()
@@ -85,6 +89,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     def __init__(self, *, spec: PolarsShuffleSpec, worker_for: dict[int, str], **base: Any):
         super().__init__(**base)
         self.spec = spec
+        self._host = get_address_host(self.local_address)
         self.worker_for = worker_for
         outputs_of: defaultdict[str, list[int]] = defaultdict(list)
         for j, address in worker_for.items():
@@ -93,6 +98,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         self._announced: defaultdict[int, int] = defaultdict(int)
         self._relocated: set[Key] = set()
         self._receiving = 0
+        self._appending = threading.Lock()
         self._all_received = asyncio.Event()
         self._all_received.set()
 
@@ -108,14 +114,19 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
             raise ShuffleError(f"{where}: {data.height} rows in, {height} rows split")
         payloads: dict[str, Payload] = {}
         for address, outputs in self.outputs_of.items():
-            sink = io.BytesIO()
-            for part in (parts[j] for j in outputs if j in parts):
-                write_frame(sink, part, tag=partition_id, compression=self.spec.compression)
+            sent = (parts[j] for j in outputs if j in parts)
+            shards = join_bytes(sent, tag=partition_id, compression=self._compression(address))
             counts = [parts[j].height if j in parts else 0 for j in outputs]
-            payloads[address] = (partition_id, struct.pack(f"<{len(counts)}Q", *counts), sink.getvalue())
-        context_meter.digest_metric("p2p-shards", sum(len(p[2]) for p in payloads.values()), "bytes")
+            # An array is not copied when it is pickled, as bytes are.
+            array = np.frombuffer(shards, dtype=np.uint8)
+            payloads[address] = (partition_id, struct.pack(f"<{len(counts)}Q", *counts), array)
+        context_meter.digest_metric("p2p-shards", sum(p[2].nbytes for p in payloads.values()), "bytes")
         context_meter.digest_metric("p2p-shards", len(payloads), "count")
         return payloads
+
+    def _compression(self, address: str) -> Compression:
+        """Compress what goes over a network: within a machine that takes longer than to move the bytes."""
+        return "uncompressed" if get_address_host(address) == self._host else self.spec.compression
 
     async def _send(self, address: str, shards: Any) -> Any:
         if address == self.local_address:
@@ -144,8 +155,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         self._receiving += 1
         self._all_received.clear()
         try:
-            shards = await self.offload(_group_by_output, fresh, outputs)
-            await self._write_to_disk(shards)
+            await self.offload(self._append, fresh, outputs)
         except Exception as error:
             self._exception = error
             raise
@@ -153,6 +163,30 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
             self._receiving -= 1
             if not self._receiving:
                 self._all_received.set()
+
+    def _append(self, payloads: Sequence[Payload], outputs: Sequence[int]) -> None:
+        """Append shards to the files of their outputs: in a thread, as they are, and acknowledged only afterwards.
+
+        The buffer that `distributed` has for this writes on the event loop, and wants the shards of a file in one piece.
+        Here senders wait for the disk, since what they have sent is in memory until it was written.
+        """
+        chunks = _group_by_output(payloads, outputs)
+        written = sum(chunk.nbytes for pieces in chunks.values() for chunk in pieces)
+        buffer = self._disk_buffer
+        assert isinstance(buffer, DiskShardsBuffer)
+        with self._appending, buffer._directory_lock.read(), context_meter.meter("disk-write"):
+            self.raise_if_closed()
+            try:
+                for j, pieces in chunks.items():
+                    buffer._write_frames(pieces, str(j))
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise P2POutOfDiskError from error
+                raise
+        buffer.bytes_total += written
+        buffer.bytes_written += written
+        context_meter.digest_metric("disk-write", len(chunks), "count")
+        context_meter.digest_metric("disk-write", written, "bytes")
 
     async def flush_receive(self) -> None:
         """Wait until everything received is on disk.
@@ -302,11 +336,11 @@ def _unpack_counts(counts: Buffer) -> tuple[int, ...]:
     return struct.unpack(f"<{memoryview(counts).nbytes // 8}Q", counts)
 
 
-def _group_by_output(payloads: Sequence[Payload], outputs: Sequence[int]) -> dict[tuple[int, ...], bytes]:
-    """One piece of bytes per output, for `_write_to_disk`."""
+def _group_by_output(payloads: Sequence[Payload], outputs: Sequence[int]) -> dict[int, list[memoryview]]:
+    """Give the shards of each output."""
     chunks: defaultdict[int, list[memoryview]] = defaultdict(list)
     for _, counts, shards in payloads:
         filled = compress(outputs, _unpack_counts(counts))
-        for j, chunk in zip(filled, iter_chunks(shards), strict=True):
+        for j, chunk in zip(filled, iter_chunks(shards.data), strict=True):
             chunks[j].append(chunk)
-    return {(j,): b"".join(pieces) for j, pieces in chunks.items()}
+    return dict(chunks)

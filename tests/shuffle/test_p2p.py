@@ -79,25 +79,41 @@ def test_workers_are_picked_by_their_set_only() -> None:
 def sender(npartitions: int, worker_for: dict[int, str]) -> Any:
     """As much of a run as the methods under test use."""
     outputs_of = {w: [j for j in worker_for if worker_for[j] == w] for w in set(worker_for.values())}
-    return SimpleNamespace(
-        spec=spec_of(npartitions), id="t", outputs_of=outputs_of, closed=False, raise_if_closed=lambda: None
+    run = SimpleNamespace(spec=spec_of(npartitions), id="t", outputs_of=outputs_of, raise_if_closed=lambda: None)
+    run._host, run._compression = "x", lambda address: PolarsShuffleRun._compression(run, address)  # type: ignore[arg-type]
+    return run
+
+
+X, Y = "tcp://x:1", "tcp://y:2"
+
+
+def test_only_what_leaves_the_machine_is_compressed() -> None:
+    run = sender(2, {0: X, 1: Y})
+    payloads = PolarsShuffleRun._shard_partition(
+        run, with_partition(pl.DataFrame({"a": [0] * 10_000}), [0, 1] * 5_000), 0
     )
+    assert len(payloads[X][2]) > 5_000 * 8 > len(payloads[Y][2])
+    for _, _, shards in payloads.values():
+        (shard,) = iter_bytes(memoryview(shards))
+        assert shard.frame["a"].to_list() == [0] * 5_000
 
 
 def test_payloads() -> None:
-    run = sender(4, {0: "x", 1: "x", 2: "y", 3: "y"})
+    run = sender(4, {0: X, 1: X, 2: Y, 3: Y})
     frame = with_partition(pl.DataFrame({"a": range(5)}), [1, 0, 1, 0, 1])
     payloads = PolarsShuffleRun._shard_partition(run, frame, 7)
-    assert set(payloads) == {"x", "y"}
-    i, counts, shards = payloads["x"]
+    assert set(payloads) == {X, Y}
+    i, counts, shards = payloads[X]
     assert (i, struct.unpack("<2Q", counts)) == (7, (2, 3))
     assert [(shard.tag, shard.frame["a"].to_list()) for shard in iter_bytes(shards)] == [(7, [1, 3]), (7, [0, 2, 4])]
-    assert payloads["y"] == (7, struct.pack("<2Q", 0, 0), b"")
+    assert payloads[Y][:2] == (7, struct.pack("<2Q", 0, 0))
+    assert not len(payloads[Y][2])
     # What distributed does with a payload: both of these see its real size.
-    assert _mean_shard_size([payloads["x"]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
-    assert sizeof(payloads["x"]) >= len(counts) + len(shards)
-    groups = shuffle_run._group_by_output([payloads["x"], payloads["x"]], [0, 1])
-    assert {k: [s.frame.height for s in iter_bytes(v)] for k, v in groups.items()} == {(0,): [2, 2], (1,): [3, 3]}
+    assert _mean_shard_size([payloads[X]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
+    assert sizeof(payloads[X]) >= len(counts) + len(shards)
+    groups = shuffle_run._group_by_output([payloads[X], payloads[X]], [0, 1])
+    heights = {j: [s.frame.height for piece in pieces for s in iter_bytes(piece)] for j, pieces in groups.items()}
+    assert heights == {0: [2, 2], 1: [3, 3]}
 
 
 def test_unpack_checks_what_it_reads() -> None:
@@ -278,10 +294,10 @@ def lose_rows(lose: bool) -> None:
     """Let this worker write shards that lack a row, or behave again."""
     from dask_polars.shuffle import frames
 
-    def write_less(sink: Any, frame: pl.DataFrame, **options: Any) -> None:
-        frames.write_frame(sink, frame[1:], **options)
+    def write_less(parts: Any, **options: Any) -> Any:
+        return frames.join_bytes([part[1:] for part in parts], **options)
 
-    shuffle_run.write_frame = write_less if lose else frames.write_frame
+    shuffle_run.join_bytes = write_less if lose else frames.join_bytes
 
 
 @pytest.mark.cluster
