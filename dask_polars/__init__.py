@@ -11,14 +11,13 @@ backend.register()
 workers.install_preloads()
 
 from dask_polars.collection import LazyFrame  # noqa: E402
-from dask_polars.collection import concat_frames as concat  # noqa: E402
-from dask_polars.engine import DaskEngine, DaskQueryResult  # noqa: E402
+from dask_polars.engine import DaskEngine  # noqa: E402
 from dask_polars.errors import FallbackError, FallbackWarning  # noqa: E402
+from dask_polars.functions import collect_all, concat  # noqa: E402
 from dask_polars.group_by import LazyGroupBy  # noqa: E402
 from dask_polars.io.dataframes import from_dask_dataframe  # noqa: E402
 from dask_polars.io.produced import from_delayed, from_map  # noqa: E402
 from dask_polars.io.scans import (  # noqa: E402
-    collect_all,
     from_polars,
     scan_csv,
     scan_delta,
@@ -29,6 +28,7 @@ from dask_polars.io.scans import (  # noqa: E402
     scan_parquet,
     scan_pyarrow_dataset,
 )
+from dask_polars.results import DaskQueryResult  # noqa: E402
 from dask_polars.shuffle.frames import ShuffleError  # noqa: E402
 from dask_polars.sql import SQLContext, sql  # noqa: E402
 

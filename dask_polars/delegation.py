@@ -16,11 +16,9 @@ from dask_polars.notes import with_note
 # Methods whose code in Polars calls only public methods of the frame, to collect it or to pass it on: it is called with
 # ours, so that what is collected is collected by Dask.
 _ON_OURS = ("describe", "pipe")
-# Methods that write files.
-_TO_FILES = ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson")
 # Methods that have an engine, but run nothing.
 _NOT_RUNNING = ("explain", "show_graph")
-# Methods with the ``storage_options`` of an object store, which users of fsspec write otherwise.
+# Methods that write files, with the ``storage_options`` of an object store, which users of fsspec write otherwise.
 _TO_FILES = ("sink_csv", "sink_ipc", "sink_ndjson", "sink_parquet")
 
 

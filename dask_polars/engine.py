@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-import dask
 import polars as pl
 from dask.threaded import get as threaded_get
-from polars.io.partition import PartitionBy
 from polars.lazyframe.engine import Engine
 from polars.lazyframe.opt_flags import QueryOptFlags
 
+from dask_polars.background import BackgroundQuery, ClusterQuery
+from dask_polars.batches import Batches, batches_of
 from dask_polars.collection import LazyFrame
 from dask_polars.config import Options
-from dask_polars.diagram import show_plan
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import PlanSendError
 from dask_polars.execution import (
@@ -27,16 +24,15 @@ from dask_polars.execution import (
     here,
     local_engine,
     profile_plan,
-    run_plan,
     run_queries,
     writes,
 )
-from dask_polars.io.targets import Written, as_target
-from dask_polars.io.writing import told
-from dask_polars.plan import Fallback, Plan, plan_queries
-from dask_polars.profile import SCHEMA, profile_of
+from dask_polars.file_sinks import sink_files
+from dask_polars.futures import submit
+from dask_polars.plan import Plan, plan_queries
+from dask_polars.profile import profile_of
 from dask_polars.progress import watched
-from dask_polars.results import BackgroundQuery, Batches, ClusterQuery, abandon, aside, batches_of, streamed, submit
+from dask_polars.results import DaskQueryResult, kept_partitions
 from dask_polars.table_sinks import write_delta, write_iceberg
 
 
@@ -193,18 +189,6 @@ class DaskEngine(Engine):
         plan = self._plan(lf)
         return ClusterQuery(target.client, submit(plan, target), plan)
 
-    def _write(self, sink: pl.LazyFrame, callback: Any) -> None:
-        """Run a sink, and tell a function of this process what was written."""
-        target, options = self._target(), self._options()
-        if target.get is None:
-            target, options = here(options)
-        plan = plan_queries([sink], options, target.client)
-        plan.announce()
-        (output,) = plan.outputs
-        *_, done = run_plan(replace(plan, roots=(*plan.roots, output.committed)), target)
-        if callback is not None:
-            callback(told([Written(*row) for row in done.rows()]))
-
     def execute(self, lf: pl.LazyFrame, *, optimizations: QueryOptFlags | None = None) -> DaskQueryResult:
         """
         Run a query; its result stays where it was computed.
@@ -226,7 +210,7 @@ class DaskEngine(Engine):
         frame = LazyFrame(lf)._planned_with(self._options())
         plan = frame._plan()
         with plan.running(), watched(target, plan, profile=True) as (there, run):
-            kept = _kept(frame, there)
+            kept = kept_partitions(frame, there)
         assert run is not None
         return DaskQueryResult(kept, self, plan, profile_of(run))
 
@@ -450,27 +434,6 @@ class DaskEngine(Engine):
         return write_delta(lf, target, self._target(), self._options(), stream, **options)
 
 
-def _kept(frame: LazyFrame, target: Target) -> LazyFrame:
-    """Compute the partitions of a collection, and wait until they are kept where they were computed."""
-    if target.client is None:
-        (kept,) = dask.persist(frame, scheduler=target.get)
-        return kept
-    from distributed import futures_of
-
-    kept = target.client.persist(frame)
-    futures = futures_of(kept)
-    try:
-        with aside():
-            errors = [future.exception() for future in futures]
-        for error in errors:
-            if error is not None:
-                raise error
-    except BaseException:  # Ctrl-C, too
-        abandon(futures)
-        raise
-    return kept
-
-
 def _rebuild_engine(options: dict[str, Any]) -> DaskEngine:
     return DaskEngine(**options)
 
@@ -494,29 +457,8 @@ def _awaitable(run: Callable[[], Any], gevent: bool) -> Any:
 
 def _sink(name: str) -> Any:
     def sink(self: DaskEngine, lf: pl.LazyFrame, path: Any, *, optimizations: Any = None, **options: Any) -> None:
-        def write(query: pl.LazyFrame, **how: Any) -> Any:
-            return getattr(query, name)(path, **options, **how)
-
-        if not isinstance(path, (str, Path, PartitionBy)):
-            # A file object of this process: what it is given comes here, partition by partition.
-            target = self._target()
-            if target.get is None:
-                write(lf, engine=local_engine(), **_given(optimizations))
-                return
-            in_order = options.get("maintain_order", True)
-            batches = self.collect_batches(lf, optimizations=optimizations, maintain_order=in_order, lazy=True)
-            with streamed(batches, lf.collect_schema()) as stream:
-                write(stream, engine=local_engine())
-            return
-        # A function of this process is called in this process.
-        callback = options.pop("sinked_paths_callback", None)
-        path = as_target(path)
-        try:
-            self._write(write(lf, lazy=True), callback)
-        except PlanSendError as error:
-            Plan((), self._options(), (Fallback("the query", str(error)),)).announce()
-            tell = {} if callback is None else {"sinked_paths_callback": callback}
-            write(lf, engine=local_engine(), **_given(optimizations), **tell)
+        given = _given(optimizations)
+        sink_files(name, lf, path, self._target(), self._options(), self.collect_batches, given, **options)
 
     sink.__name__ = name
     sink.__qualname__ = f"DaskEngine.{name}"
@@ -536,102 +478,3 @@ def _sink(name: str) -> Any:
 
 for _name in ("sink_parquet", "sink_ipc", "sink_csv", "sink_ndjson"):
     setattr(DaskEngine, _name, _sink(_name))
-
-
-class DaskQueryResult:
-    """
-    The result of a query, where it was computed.
-
-    Parameters
-    ----------
-    frame : LazyFrame
-        A persisted collection.
-    engine : DaskEngine
-        What computed it.
-    plan : Plan, optional
-        What ran; None where Polars ran the query by itself.
-    profile : polars.DataFrame, optional
-        What its stages took.
-    """
-
-    def __init__(
-        self, frame: LazyFrame, engine: DaskEngine, plan: Plan | None = None, profile: pl.DataFrame | None = None
-    ) -> None:
-        self._frame, self._engine, self._plan, self._profile = frame, engine, plan, profile
-        self._head: pl.DataFrame | None = None
-        self._rows: int | None = None
-
-    # Not `cached_property`, whose lock (until Python 3.12) is one for all results.
-
-    @property
-    def head(self) -> pl.DataFrame:
-        """The first rows."""
-        if self._head is None:
-            self._head = self._engine.collect(self._frame.to_polars().head())
-        return self._head
-
-    @property
-    def n_rows_total(self) -> int:
-        """The number of rows."""
-        if self._rows is None:
-            self._rows = self._engine.collect(self._frame.to_polars().select(pl.len())).item()
-        return self._rows
-
-    def profile(self) -> pl.DataFrame:
-        """
-        Say what the stages took.
-
-        Returns
-        -------
-        polars.DataFrame
-            A row for each stage: see :meth:`dask_polars.LazyFrame.profile`; no rows where Polars ran the query by itself.
-        """
-        return pl.DataFrame(schema=SCHEMA) if self._profile is None else self._profile
-
-    def show_graph(
-        self, *, show: bool = True, output_path: str | Path | None = None, raw_output: bool = False
-    ) -> str | None:
-        """
-        Show the stages of the plan as a diagram, with what they took.
-
-        Parameters
-        ----------
-        show, output_path, raw_output
-            As for :meth:`dask_polars.LazyFrame.show_graph`.
-
-        Returns
-        -------
-        str, optional
-            With ``raw_output``.
-
-        Raises
-        ------
-        ValueError
-            For a file of another kind, and where Polars ran the query by itself.
-        """
-        if self._plan is None:
-            raise ValueError("Polars ran the query by itself: there are no stages")
-        return show_plan(self._plan, self._profile, show=show, output_path=output_path, raw_output=raw_output)
-
-    def lazy(self) -> pl.LazyFrame:
-        """
-        Give the result as a lazy frame of Polars, whose data stays on the cluster until a query needs it here.
-
-        Returns
-        -------
-        polars.LazyFrame
-        """
-        return self._frame.to_polars()
-
-    def collection(self) -> LazyFrame:
-        """
-        Give the result as a collection.
-
-        Returns
-        -------
-        LazyFrame
-        """
-        return self._frame
-
-    def __repr__(self) -> str:
-        return f"DaskQueryResult({self._frame.npartitions} partitions; head:\n{self.head})"

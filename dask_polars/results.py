@@ -1,365 +1,139 @@
-"""Results that are not there yet: queries in the background, results in batches, results that stay on a cluster."""
+"""Results that stay where they were computed."""
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import dask
 import polars as pl
-import pyarrow as pa
-from dask._task_spec import DataNode, cull
-from polars.io.plugins import register_io_source
-from polars.lazyframe.in_process import InProcessQuery
 
-from dask_polars.execution import Target, put_together
-from dask_polars.graph.expr import PartsExpr
+from dask_polars.collection import LazyFrame
+from dask_polars.diagram import show_plan
+from dask_polars.execution import Target
+from dask_polars.futures import abandon, aside
 from dask_polars.plan import Plan
+from dask_polars.profile import SCHEMA
+
+if TYPE_CHECKING:
+    from dask_polars.engine import DaskEngine
 
 
-def submit(plan: Plan, target: Target) -> list[Any]:
+class DaskQueryResult:
     """
-    Start a plan of one query on a cluster.
+    The result of a query, where it was computed.
 
     Parameters
     ----------
-    plan
-        The plan.
-    target
-        A cluster.
-
-    Returns
-    -------
-    list of distributed.Future
-        One for each partition of the result.
-    """
-    assert target.get is not None
-    assert target.client is not None
-    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
-    return list(target.get(expr, expr.__dask_keys__(), sync=False))
-
-
-@contextlib.contextmanager
-def aside() -> Iterator[None]:
-    """Leave the place of the running task in its worker, if there is one, to others while it waits for them."""
-    from distributed import rejoin, secede
-    from distributed.worker import thread_state
-
-    away = False
-    if getattr(thread_state, "key", False):
-        with contextlib.suppress(Exception):  # as `Client.get` does: it is away already
-            secede()
-            away = True
-    try:
-        yield
-    finally:
-        if away:
-            rejoin()
-
-
-# ---------------------------------------------------------------- in the background
-
-
-class BackgroundQuery(InProcessQuery):
-    """
-    A query that runs in a thread of this process.
-
-    Parameters
-    ----------
-    run
-        Runs it.
+    frame : LazyFrame
+        A persisted collection.
+    engine : DaskEngine
+        What computed it.
+    plan : Plan, optional
+        What ran; None where Polars ran the query by itself.
+    profile : polars.DataFrame, optional
+        What its stages took.
     """
 
-    def __init__(self, run: Callable[[], pl.DataFrame]) -> None:
-        self._future: Future[pl.DataFrame] = Future()
-        self._cancelled = False
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._work, run), daemon=True, name="dask-polars-query").start()
+    def __init__(
+        self, frame: LazyFrame, engine: DaskEngine, plan: Plan | None = None, profile: pl.DataFrame | None = None
+    ) -> None:
+        self._frame, self._engine, self._plan, self._profile = frame, engine, plan, profile
+        self._head: pl.DataFrame | None = None
+        self._rows: int | None = None
 
-    def _work(self, run: Callable[[], pl.DataFrame]) -> None:
-        try:
-            self._future.set_result(run())
-        except BaseException as error:
-            self._future.set_exception(error)
+    # Not `cached_property`, whose lock (until Python 3.12) is one for all results.
 
-    def cancel(self) -> None:
-        """Give up on the query; what runs of it in this process runs to its end."""
-        self._cancelled = True
+    @property
+    def head(self) -> pl.DataFrame:
+        """The first rows."""
+        if self._head is None:
+            self._head = self._engine.collect(self._frame.to_polars().head())
+        return self._head
 
-    def fetch(self) -> pl.DataFrame | None:
+    @property
+    def n_rows_total(self) -> int:
+        """The number of rows."""
+        if self._rows is None:
+            self._rows = self._engine.collect(self._frame.to_polars().select(pl.len())).item()
+        return self._rows
+
+    def profile(self) -> pl.DataFrame:
         """
-        Give the result if it is there.
-
-        Returns
-        -------
-        polars.DataFrame, or None
-            None while the query runs.
-        """
-        return self.fetch_blocking() if self._future.done() else None
-
-    def fetch_blocking(self) -> pl.DataFrame:
-        """
-        Wait for the result.
+        Say what the stages took.
 
         Returns
         -------
         polars.DataFrame
-
-        Raises
-        ------
-        polars.exceptions.ComputeError
-            Where the query was cancelled.
+            A row for each stage: see :meth:`dask_polars.LazyFrame.profile`; no rows where Polars ran the query by itself.
         """
-        if self._cancelled:
-            raise _cancelled()
-        return self._future.result()
+        return pl.DataFrame(schema=SCHEMA) if self._profile is None else self._profile
 
-
-class ClusterQuery(InProcessQuery):
-    """
-    A query that runs on a cluster.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        A client of the cluster.
-    futures : list of distributed.Future
-        The partitions of the result.
-    plan : Plan
-        What is run.
-    """
-
-    def __init__(self, client: Any, futures: list[Any], plan: Plan) -> None:
-        self._client, self._futures, self._plan = client, futures, plan
-        self._result: pl.DataFrame | None = None
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Cancel the query: tasks that have not started, and that nobody else wants, never will."""
-        if self._result is None:
-            self._cancelled = True
-            abandon(self._futures)
-            self._plan.clean()
-
-    def fetch(self) -> pl.DataFrame | None:
+    def show_graph(
+        self, *, show: bool = True, output_path: str | Path | None = None, raw_output: bool = False
+    ) -> str | None:
         """
-        Give the result if it is there.
+        Show the stages of the plan as a diagram, with what they took.
+
+        Parameters
+        ----------
+        show, output_path, raw_output
+            As for :meth:`dask_polars.LazyFrame.show_graph`.
 
         Returns
         -------
-        polars.DataFrame, or None
-            None while the query runs.
-        """
-        running = self._result is None and not all(future.done() for future in self._futures)
-        failed = any(future.status in ("error", "cancelled") for future in self._futures)
-        return None if running and not failed else self.fetch_blocking()
-
-    def fetch_blocking(self) -> pl.DataFrame:
-        """
-        Wait for the result.
-
-        Returns
-        -------
-        polars.DataFrame
+        str, optional
+            With ``raw_output``.
 
         Raises
         ------
-        polars.exceptions.ComputeError
-            Where the query was cancelled.
+        ValueError
+            For a file of another kind, and where Polars ran the query by itself.
         """
-        from concurrent.futures import CancelledError
+        if self._plan is None:
+            raise ValueError("Polars ran the query by itself: there are no stages")
+        return show_plan(self._plan, self._profile, show=show, output_path=output_path, raw_output=raw_output)
 
-        if self._result is None:
-            if self._cancelled or any(future.cancelled() for future in self._futures):
-                raise _cancelled()
-            try:
-                with self._plan.running(), aside():
-                    self._result = put_together(self._client.gather(self._futures))
-            except CancelledError:
-                raise _cancelled() from None
-            self._futures = []  # let go of on the cluster
-        return self._result
+    def lazy(self) -> pl.LazyFrame:
+        """
+        Give the result as a lazy frame of Polars, whose data stays on the cluster until a query needs it here.
 
+        Returns
+        -------
+        polars.LazyFrame
+        """
+        return self._frame.to_polars()
 
-def _cancelled() -> pl.exceptions.ComputeError:
-    return pl.exceptions.ComputeError("the query was cancelled")
+    def collection(self) -> LazyFrame:
+        """
+        Give the result as a collection.
 
+        Returns
+        -------
+        LazyFrame
+        """
+        return self._frame
 
-# ---------------------------------------------------------------- in batches
-
-
-class Batches:
-    """
-    The result of a query in batches: an iterator of frames, and a stream of Arrow.
-
-    Parameters
-    ----------
-    frames
-        The batches.
-    schema
-        Their columns.
-    """
-
-    def __init__(self, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
-        self._frames, self._schema = frames, schema
-
-    def __iter__(self) -> Batches:
-        return self
-
-    def __next__(self) -> pl.DataFrame:
-        return next(self._frames)
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        level = pl.CompatLevel.newest()
-        schema = pl.DataFrame(schema=self._schema).to_arrow(compat_level=level).schema
-        found = (batch for frame in self for batch in frame.to_arrow(compat_level=level).to_batches())
-        return pa.RecordBatchReader.from_batches(schema, found).__arrow_c_stream__(requested_schema)
+    def __repr__(self) -> str:
+        return f"DaskQueryResult({self._frame.npartitions} partitions; head:\n{self.head})"
 
 
-def batches_of(plan: Plan, target: Target, *, chunk_size: int | None, in_order: bool, lazy: bool) -> Batches:
-    """
-    Run a plan of one query, and give its partitions one by one.
-
-    A partition is let go of, on a cluster, as soon as it is here.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    target
-        Where it runs.
-    chunk_size
-        Rows of a batch; None for batches as they come.
-    in_order
-        Whether batches come in the order of the rows.
-    lazy
-        Whether to start only when the first batch is asked for.
-
-    Returns
-    -------
-    Batches
-    """
-    parts: Iterator[pl.DataFrame]
+def kept_partitions(frame: LazyFrame, target: Target) -> LazyFrame:
+    """Compute the partitions of a collection, and wait until they are kept where they were computed."""
     if target.client is None:
-        parts = _run_here(plan, target)
-    elif lazy:
-        parts = (part for start in (submit,) for part in _fetched(start(plan, target), in_order))
-    else:
-        parts = _fetched(submit(plan, target), in_order)
-    filled = (part for part in parts if part.height)
-    frames = filled if chunk_size is None else _rechunked(filled, chunk_size)
-    return Batches(frames, pl.Schema(plan.roots[0].schema))
+        (kept,) = dask.persist(frame, scheduler=target.get)
+        return kept
+    from distributed import futures_of
 
-
-def _run_here(plan: Plan, target: Target) -> Iterator[pl.DataFrame]:
-    """Run a plan in this process: partition by partition, unless these share tasks, which would run more than once."""
-    assert target.get is not None
-    expr = PartsExpr(plan.roots, plan.options.shuffle_method)
-    graph, keys = expr.__dask_graph__(), expr.__dask_keys__()
-    parts = [cull(graph, [key]) for key in keys]
-    tasks = [name for part in parts for name, task in part.items() if not isinstance(task, DataNode)]
-    if len(set(tasks)) == len(tasks):
-        for part, key in zip(parts, keys, strict=True):
-            yield from target.get(part, [key])
-    else:
-        yield from target.get(graph, keys)
-
-
-def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:
-    left = {future.key: future for future in futures}
-    futures.clear()
+    kept = target.client.persist(frame)
+    futures = futures_of(kept)
     try:
-        for key in list(left) if in_order else _as_they_come(left):
-            part = _result(left[key])
-            del left[key]  # let go of on the cluster
-            yield part
-    except BaseException:  # Ctrl-C, and a stream that is given up
-        abandon(left.values())
-        raise
-
-
-def _as_they_come(futures: Mapping[Any, Any]) -> Iterator[Any]:
-    from distributed import as_completed
-
-    arriving = as_completed(list(futures.values()))
-    while not arriving.is_empty():
         with aside():
-            key = next(arriving).key
-        yield key
-
-
-def abandon(futures: Iterable[Any]) -> None:
-    """
-    Let go of what a cluster was asked for and nobody waits for any more, whoever still holds the futures.
-
-    The scheduler then cancels what no other future stands for. `Client.cancel` would take that from them, too: equal
-    queries of a client have equal keys, and the next one may have begun.
-
-    Parameters
-    ----------
-    futures : iterable of distributed.Future
-        What to let go of.
-    """
-    for future in futures:
-        future.release()
-
-
-def _result(future: Any) -> pl.DataFrame:
-    with aside():
-        return future.result()
-
-
-@contextlib.contextmanager
-def streamed(batches: Iterable[pl.DataFrame], schema: pl.Schema) -> Iterator[pl.LazyFrame]:
-    """
-    Give batches as a lazy frame that takes them one by one while it runs, once.
-
-    Parameters
-    ----------
-    batches
-        The batches.
-    schema
-        Their columns.
-
-    Yields
-    ------
-    polars.LazyFrame
-        An error of the batches is raised as it is when the block ends, not as Polars reports it.
-    """
-    failed: list[BaseException] = []
-
-    def read(
-        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        try:
-            for batch in batches:
-                frame = batch if predicate is None else batch.filter(predicate)
-                yield frame if columns is None else frame.select(columns)
-        except Exception as error:
-            failed.append(error)
-            raise
-
-    try:
-        yield register_io_source(read, schema=schema)
-    except Exception:
-        if failed:
-            raise failed[0] from None
+            errors = [future.exception() for future in futures]
+        for error in errors:
+            if error is not None:
+                raise error
+    except BaseException:  # Ctrl-C, too
+        abandon(futures)
         raise
-
-
-def _rechunked(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
-    """Give the same rows in frames of equal height, but for the last one."""
-    kept: list[pl.DataFrame] = []
-    for frame in frames:
-        kept.append(frame)
-        if sum(item.height for item in kept) < size:
-            continue
-        whole = pl.concat(kept)
-        full = whole.height - whole.height % size
-        yield from whole.head(full).iter_slices(size)
-        kept = [whole.slice(full)] if full < whole.height else []
-    if kept:
-        yield pl.concat(kept)
+    return kept

@@ -92,10 +92,12 @@ def _name_of(decorator: ast.expr) -> str:
 def own_methods() -> set[str]:
     """Name what the collection defines itself, by the source of its classes."""
     found: set[str] = set()
-    for name in ("collection", "interop"):
+    for name in ("collection", "dask_collection", "interop"):
         module = ast.parse(Path(__file__).with_name(f"{name}.py").read_text())
         classes = [
-            node for node in module.body if isinstance(node, ast.ClassDef) and node.name in ("LazyFrame", "Interop")
+            node
+            for node in module.body
+            if isinstance(node, ast.ClassDef) and node.name in ("LazyFrame", "DaskCollection", "Interop")
         ]
         found |= {item.name for node in classes for item in node.body if isinstance(item, ast.FunctionDef)}
     return found

@@ -15,7 +15,7 @@ import pyarrow as pa
 from dask.hashing import hash_buffer_hex
 from dask.tokenize import normalize_token
 
-from dask_polars.backend import is_arrow, is_view
+from dask_polars.arrow_types import is_arrow, is_view
 
 
 def token_dataframe(df: pl.DataFrame) -> tuple:

@@ -8,12 +8,14 @@ from typing import Any
 
 import polars as pl
 
+from dask_polars.background import BackgroundQuery
+from dask_polars.batches import Batches
 from dask_polars.collection import LazyFrame
-from dask_polars.engine import DaskEngine, DaskQueryResult
+from dask_polars.engine import DaskEngine
 from dask_polars.errors import PlanSendError
 from dask_polars.explain import explain_plan
 from dask_polars.plan import plan_queries
-from dask_polars.results import Batches
+from dask_polars.results import DaskQueryResult
 
 
 class ExplainingEngine(DaskEngine):
@@ -57,8 +59,6 @@ class ExplainingEngine(DaskEngine):
 
     def collect(self, lf: pl.LazyFrame, **_options: Any) -> Any:
         """Explain a query."""
-        from dask_polars.results import BackgroundQuery
-
         empty = self._explained(lf)
         return BackgroundQuery(lambda: empty) if _options.get("background") else empty
 

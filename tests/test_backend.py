@@ -19,7 +19,7 @@ from dask.tokenize import tokenize
 from distributed.protocol import deserialize, deserialize_bytes, serialize, serialize_bytes
 from polars.testing import assert_frame_equal, assert_series_equal
 
-from dask_polars import backend
+from dask_polars import backend, serialization
 
 backend.register()
 
@@ -76,7 +76,7 @@ SLICES = [(0, None), (1, 1), (3, 77), (8, 50), (0, 0)]
 def pooled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Small frames are serialized by Polars: have them go as buffers, too."""
     if request.param == "buffers":
-        monkeypatch.setattr(backend, "POOLED_BELOW", 0)
+        monkeypatch.setattr(serialization, "POOLED_BELOW", 0)
     return request.param
 
 
@@ -238,7 +238,7 @@ def test_readonly_and_unaligned_memory_is_safe(shift: int) -> None:
 
 def test_the_wire_is_used_only_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     df = pl.DataFrame({"a": [1]})
-    monkeypatch.setattr(backend._State, "wire", False)
+    monkeypatch.setattr(serialization.Wire, "enabled", False)
     assert serialize(df)[0]["serializer"] == "dask"
     remote = {"recipient": {}}
     header, frames = serialize(df, context=remote)

@@ -43,18 +43,22 @@ def frame(npartitions: int = 2) -> LazyFrame:
     return dp.from_polars(DATA, npartitions=npartitions)
 
 
+# The modules that plan queries.
+PLANNING = ("execution", "engine", "file_sinks", "dask_collection")
+
+
 def forbid_dask(monkeypatch: pytest.MonkeyPatch) -> None:
     def planned(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a distributed plan was made")
 
-    for module in ("execution", "engine", "collection"):
+    for module in PLANNING:
         monkeypatch.setattr(f"dask_polars.{module}.plan_queries", planned)
 
 
 def require_dask(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Note the plans that are made."""
     made: list[Any] = []
-    for module in ("execution", "engine", "collection"):
+    for module in PLANNING:
         name = f"dask_polars.{module}.plan_queries"
         original = __import__(f"dask_polars.{module}", fromlist=["x"]).plan_queries
 

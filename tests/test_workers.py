@@ -10,7 +10,7 @@ import dask
 import polars as pl
 import pytest
 
-from dask_polars import backend, workers
+from dask_polars import serialization, workers
 from dask_polars.workers import OversubscriptionWarning, describe_threads
 
 
@@ -128,7 +128,7 @@ def test_local_cluster_has_the_right_threads() -> None:
     ):
         warnings.simplefilter("error", OversubscriptionWarning)
         assert set(client.run(pl.thread_pool_size).values()) == {1}
-        assert all(client.run(lambda: backend._State.wire).values())
+        assert all(client.run(lambda: serialization.Wire.enabled).values())
         workers.prepare_workers(client)
         assert not workers._is_first_use(client)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from dask_polars.collection import LazyFrame
-from dask_polars.collection import concat_frames as concat
 from dask_polars.coverage.tables import Tables
+from dask_polars.functions import concat
 from dask_polars.io.scans import scan_csv, scan_ipc, scan_ndjson
 
 __all__ = ["CASES", "Case"]

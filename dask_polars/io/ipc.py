@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -20,7 +19,7 @@ from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import width_of
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema
-from dask_polars.io.footers import sample
+from dask_polars.io.footers import in_threads, sample
 from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, stamp_of
 from dask_polars.io.paths import File, open_file
 
@@ -156,10 +155,7 @@ def _varies(dtype: pl.DataType) -> bool:
 
 def footers(files: Sequence[File]) -> list[Footer | None]:
     """Read the footers of files; None where that fails, which Polars will say in its own words when the query runs."""
-    if len(files) <= 2:
-        return [_footer(file) for file in files]
-    with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(_footer, files))
+    return in_threads(_footer, files)
 
 
 @lru_cache(maxsize=20_000)

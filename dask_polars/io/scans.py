@@ -113,34 +113,3 @@ def from_polars(
     derive = Repartition(npartitions, size)
     columns = tuple(collection.to_polars().collect_schema().items())
     return collection._derived(derive, columns, ("repartition", npartitions, size))
-
-
-def collect_all(lazy_frames: Any, *, scheduler: Any = None, **kwargs: Any) -> list[pl.DataFrame]:
-    """
-    Compute several collections at once; what they have in common is computed once.
-
-    Parameters
-    ----------
-    lazy_frames : sequence of LazyFrame or polars.LazyFrame
-        The collections.
-    scheduler : str, callable or distributed.Client, optional
-        The scheduler of Dask to use.
-    **kwargs
-        Options, as ``fallback="raise"``; see :class:`dask_polars.DaskEngine`.
-
-    Returns
-    -------
-    list of polars.DataFrame
-
-    Examples
-    --------
-    >>> import dask_polars as dp, polars as pl
-    >>> lf = dp.from_polars(pl.DataFrame({"v": [1, 2, 3]}))
-    >>> [frame.item() for frame in dp.collect_all([lf.select(pl.len()), lf.select(pl.col("v").sum())])]
-    [3, 6]
-    """
-    from dask_polars.config import Options
-    from dask_polars.execution import choose_target, run_queries
-
-    queries = [LazyFrame(item).to_polars() for item in lazy_frames]
-    return run_queries(queries, choose_target(scheduler=scheduler), Options.current(**kwargs))
