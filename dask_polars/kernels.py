@@ -30,17 +30,18 @@ def count_rows_before(counts: pl.DataFrame) -> pl.DataFrame:
 
 
 def slice_partition(
-    rows: pl.DataFrame, counts: pl.DataFrame, index: int, offset: int, length: int | None
-) -> pl.DataFrame:
+    rows: pl.LazyFrame, counts: pl.LazyFrame, index: int, offset: int, length: int | None
+) -> pl.LazyFrame:
     """Give what falls to a partition of a slice of all rows."""
-    total = counts["rows"].sum()
+    found = counts.collect(engine="in-memory")
+    total = found["rows"].sum()
     start = max(0, total + offset) if offset < 0 else min(offset, total)
     # A slice that starts before the first row is cut short, as Polars does it.
     wanted_end = total if length is None else (total + offset if offset < 0 else start) + length
     end = max(start, min(wanted_end, total))
-    before = counts["before"][index]
-    first = min(max(start - before, 0), rows.height)
-    last = min(max(end - before, 0), rows.height)
+    before, height = found["before"][index], found["rows"][index]
+    first = min(max(start - before, 0), height)
+    last = min(max(end - before, 0), height)
     return rows.slice(first, last - first)
 
 

@@ -164,12 +164,14 @@ class Builder:
 
     def emit_head(self, stage: HeadStage, index: int, run: bool) -> Operand:
         before: list[Operand] = []
-        done, width, wave = 0, 1, 0
+        done, width, wave = 0, stage.width, 0
+        wanted = stage.source.npartitions if stage.counts else stage.rows
         while done < stage.source.npartitions:
             parts = range(done, min(done + width, stage.source.npartitions))
             refs = [self._head_part(stage, part, before) for part in parts]
-            task = Task(None, worker.head_of, stage.rows, *before, *refs)
-            done, width = parts.stop, width * 2
+            task = Task(None, worker.head_of, wanted, *before, *refs)
+            # What was thought to be enough was not, but may be nearly so.
+            done, width = parts.stop, max(1, width // 4) if wave == 0 and width > 1 else width * 2
             if done == stage.source.npartitions:
                 return task
             key = (f"{stage.operation}-wave-{self.names.id(stage)}", wave)
@@ -180,7 +182,8 @@ class Builder:
     def _head_part(self, stage: HeadStage, part: int, before: Sequence[Operand]) -> Operand:
         key = (f"{stage.operation}-part-{self.names.id(stage)}", part)
         operand = self.operand(stage.source, part)
-        self.graph[key] = Task(key, worker.head_part, stage.name, part, stage.rows, operand, *before)
+        work = worker.count_part if stage.counts else worker.head_part
+        self.graph[key] = Task(key, work, stage.name, part, stage.rows, operand, *before)
         return TaskRef(key)
 
     # ------------------------------------------------------------ parts of tasks

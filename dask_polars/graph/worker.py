@@ -250,6 +250,14 @@ def head_part(label: str, index: int, rows: int, frame: Frame, before: pl.DataFr
         return seen.gave(as_frame(pending(as_pending(frame).frame.head(missing), frame)))
 
 
+def count_part(label: str, index: int, rows: int, frame: Frame, before: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Give the number of rows of a partition, or 0 where there are enough before it."""
+    if before is not None and before.to_series().sum() >= rows:
+        return before.clear(1).fill_null(0)
+    with _named(label, index, frame) as seen:
+        return seen.gave(as_frame(frame))
+
+
 def head_of(rows: int, *frames: pl.DataFrame) -> pl.DataFrame:
     """Give the first rows of some frames."""
     return as_frame(concat(*frames)).head(rows)

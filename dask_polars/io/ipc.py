@@ -20,7 +20,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import width_of
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema
 from dask_polars.io.footers import in_threads, sample
-from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, stamp_of
+from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, heights_of, runs, stamp_of
 from dask_polars.io.paths import File, open_file
 
 _MAGIC = b"ARROW1"
@@ -66,6 +66,7 @@ def ipc_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: W
     first = known[0]
     return FileSet(
         format="ipc",
+        heights=heights_of(files, lambda asked: [item and item.batches for item in footers(asked)]),
         parts=tuple(grouped(cut, wanted.target if wanted.limit is None else 0)),
         nfiles=len(files),
         rows=rows_per_byte * sum(file.size for file in files),

@@ -18,7 +18,18 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
 from dask_polars.io.clustering import clusters_of
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
-from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, runs, share_of, stamp_of
+from dask_polars.io.parts import (
+    FileSet,
+    Heights,
+    Piece,
+    ScanPart,
+    Wanted,
+    grouped,
+    heights_of,
+    runs,
+    share_of,
+    stamp_of,
+)
 from dask_polars.io.paths import File
 from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates, with_unknown
 from dask_polars.io.storage import Storage
@@ -112,6 +123,7 @@ def cut_parquet(
         fields=fields,
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
+        heights=None if whole else _heights(remaining),
         clusters=None if whole else clusters_of(parts, {item.file.path: item.footer for item in remaining}, own),
     )
 
@@ -129,6 +141,15 @@ def nothing(fields: Mapping[str, Any], files: Sequence[File]) -> FileSet:
         fields=fields,
         stamp=stamp_of(files),
         note=f"0 of {len(files)} files",
+    )
+
+
+def _heights(files: Sequence[_Known]) -> Heights | None:
+    """Tell the rows of files; not where some of these are left out, as predicates may drop any of the others, too."""
+    if not all(all(item.kept) for item in files):
+        return None
+    return heights_of(
+        [item.file for item in files], lambda asked: [item and item.row_groups for item in footers(asked)]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dask_polars.io.clustering import Clusters
 
 SchemaDict = Mapping[str, pl.DataType]
+# Gives the rows of each row group of files, by their paths; None of one that cannot be read.
+Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 
 _SLACK = 1.2
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays
@@ -134,6 +136,8 @@ class FileSet:
         What else a worker has to know to read a part.
     clusters
         The order of the files, where they have one.
+    heights
+        Tells the rows of files; None where nothing does but reading them.
     """
 
     format: str
@@ -148,6 +152,7 @@ class FileSet:
     note: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
     clusters: Clusters | None = None
+    heights: Heights | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,12 @@ def share_of(heights: Sequence[int], place: int, count: int) -> tuple[tuple[int,
     """Give the rows of the i-th of k parts of a file, none where it has fewer row groups than parts."""
     cut = runs(heights, [True] * len(heights), count, 1)
     return cut[place] if place < len(cut) else ()
+
+
+def heights_of(files: Sequence[File], read: Callable[[Sequence[File]], list[tuple[int, ...] | None]]) -> Heights:
+    """Tell the rows of files, by their paths, from what reads them."""
+    by_path = {file.path: file for file in files}
+    return lambda paths: read([by_path[path] for path in paths])
 
 
 def stamp_of(files: Sequence[File]) -> str:

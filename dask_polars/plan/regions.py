@@ -23,6 +23,10 @@ WITH_SCALARS = "WithScalars"  # a node of ours: rows (the first input) beside th
 _ROW_WISE_FUNCTIONS = ("Rename", "Explode", "Unnest", "Unpivot", "FillNan", "Hint", "DropNulls", "Rechunk")
 
 
+# Those that give a row for each row.
+_KEEPING_ROWS = ("Rename", "Unnest", "FillNan", "Hint", "Rechunk")
+
+
 @dataclass(frozen=True)
 class Region:
     """
@@ -75,6 +79,15 @@ def is_row_wise(node: Node) -> bool:
     if node.kind == "MapFunction":
         return function_of(node) in _ROW_WISE_FUNCTIONS
     return node.kind == "MatchToSchema"
+
+
+def keeps_rows(node: Node) -> bool:
+    """Say whether a node, which is row by row, gives a row for each row."""
+    if node.kind == "Select":
+        return all(shape(tree) in (Shape.ROW, Shape.LITERAL) for tree in node.fields["expr"])
+    if node.kind == "MapFunction":
+        return function_of(node) in _KEEPING_ROWS
+    return node.kind in ("HStack", "MatchToSchema")
 
 
 def is_row_wise_select(node: Node) -> bool:

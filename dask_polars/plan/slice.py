@@ -2,12 +2,14 @@
 head, tail, slice and top-k.
 
 A small head takes partitions in waves of growing width, as many as it needs; a small tail, and a small number of the
-first rows of a sort, take so many rows of each partition. For anything larger the rows of all partitions are counted,
-and each partition gives what falls to it.
+first rows of a sort, take so many rows of each partition. Of files whose footers tell their rows, anything larger takes
+those that have rows of it. Otherwise the rows of partitions are counted, of a head in waves, and each partition gives
+what falls to it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import polars as pl
@@ -15,10 +17,12 @@ import polars as pl
 from dask_polars.dsl.expressions import Shape, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node, slice_node, width_of
+from dask_polars.io.leading import files_of_slice
 from dask_polars.kernels import count_rows_before, slice_partition
 from dask_polars.plan.planner import Planner, lowers
-from dask_polars.plan.regions import Region, find_region, simplify
+from dask_polars.plan.regions import Region, find_region, keeps_rows, simplify
 from dask_polars.plan.reread import is_cheap, per_partition
+from dask_polars.plan.sources import on_source, scan_stage
 from dask_polars.plan.stages import (
     CallStage,
     HeadStage,
@@ -57,6 +61,11 @@ def slice_rows(planner: Planner, region: Region, core: Node, source: Node, *, sm
         size = Size.guess(min(length, rows.size.rows), rows.schema)
         return planner.fragment("slice", _build(region, core), [rows], [schema], size=size)
     if not small:
+        first = _of_files(planner, source, offset, length)
+        if first is not None and not region.chain:
+            return first
+        if first is not None:
+            return planner.fragment("slice", lambda leaves: region.over(leaves[0]), [first], [schema])
         return _by_counts(planner, region, core, source, rows)
     if offset >= 0:
         wanted = offset + length
@@ -138,8 +147,10 @@ def _top(planner: Planner, region: Region, core: Node, sort: Node, offset: int, 
 # ---------------------------------------------------------------- by counting
 
 
-def rows_before(planner: Planner, node: Node, rows: Stage) -> Stage:
-    """Count, for each partition of rows, those before it and those in it."""
+def rows_before(planner: Planner, node: Node, rows: Stage, wanted: int | None = None) -> Stage:
+    """Count, for each partition of rows, those before it and those in it; no more of them than are wanted."""
+    if wanted is not None and is_cheap(rows):
+        return _summed_up(rows, _counted_in_waves(planner, node, rows, wanted))
     length = per_partition(
         planner,
         "count-rows",
@@ -148,6 +159,10 @@ def rows_before(planner: Planner, node: Node, rows: Stage) -> Stage:
         rows,
         size=Size.guess(rows.npartitions, {"len": pl.UInt32()}, exact=True),
     )
+    return _summed_up(rows, planner.gather(length))
+
+
+def _summed_up(rows: Stage, lengths: Stage) -> Stage:
     schema = {"before": pl.UInt64(), "rows": pl.UInt64()}
     return CallStage(
         operation="count-rows-before",
@@ -155,14 +170,48 @@ def rows_before(planner: Planner, node: Node, rows: Stage) -> Stage:
         npartitions=1,
         size=Size.guess(rows.npartitions, schema, exact=True),
         function=count_rows_before,
-        sources=(Input(planner.gather(length)),),
+        sources=(Input(lengths),),
+    )
+
+
+def _of_files(planner: Planner, source: Node, offset: int, length: int) -> Stage | None:
+    """Take those files that have rows of a slice; None where it is not known which these are."""
+    region = find_region(simplify(source, planner.schema), planner.schema)
+    if offset < 0 or length == ALL or region.core.kind != "Scan" or not all(map(keeps_rows, region.chain)):
+        return None
+    files = planner.files_of(region)
+    found = None if files is None else files_of_slice(files, offset, offset + length)
+    return None if found is None else on_source(planner, region, scan_stage(planner, region.core, found))
+
+
+def _counted_in_waves(planner: Planner, node: Node, rows: Stage, wanted: int) -> Stage:
+    """Count the rows of partitions, until there are enough; of those behind it is said that they have none."""
+    counted = per_partition(
+        planner,
+        "count-rows",
+        lambda leaves: select_node(None, ["Len"], slice_node(0, wanted, leaves[0])),
+        node,
+        rows,
+        size=Size.guess(rows.npartitions, {"len": pl.UInt32()}, exact=True),
+    )
+    # As many at first as are thought to be enough.
+    width = math.ceil(rows.npartitions * wanted / max(rows.size.rows, 1.0))
+    return HeadStage(
+        operation="count-rows",
+        schema=counted.schema,
+        npartitions=1,
+        size=counted.size,
+        source=counted,
+        rows=wanted,
+        width=min(width, rows.npartitions),
+        counts=True,
     )
 
 
 def _by_counts(planner: Planner, region: Region, core: Node, source: Node, rows: Stage) -> Stage:
     offset, length = core.fields["offset"], core.fields["len"]
     schema = planner.schema(core.input)
-    counts = rows_before(planner, source, rows)
+    counts = rows_before(planner, source, rows, offset + length if offset >= 0 and length != ALL else None)
     size = Size.guess(min(length, rows.size.rows), rows.schema)
     sliced = CallStage(
         operation="slice",
@@ -173,6 +222,7 @@ def _by_counts(planner: Planner, region: Region, core: Node, source: Node, rows:
         sources=(Input(rows), Input(counts, Mode.BROADCAST)),
         arguments=(offset, None if length == ALL else length),
         indexed=True,
+        lazy=True,
         placement=rows.placement,
     )
     return planner.fragment("slice", lambda leaves: region.over(leaves[0]), [sliced], [schema])

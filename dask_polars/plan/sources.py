@@ -10,6 +10,7 @@ import polars as pl
 
 from dask_polars.dsl.cloud import CloudOptions, without_options
 from dask_polars.dsl.codec import encode, to_lazyframe
+from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import width_of
 from dask_polars.io.blocks import COUNTS, STARTS, count_quotes, record_starts
 from dask_polars.io.files import found_on_disk, scan_kind
@@ -60,10 +61,29 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
     files = planner.files_of(region)
     if files is None:
         return _whole_scan(planner, region)
-    node = region.core
+    return on_source(planner, region, scan_stage(planner, region.core, files))
+
+
+def scan_stage(planner: Planner, node: Node, files: FileSet) -> ScanStage:
+    """
+    Make the stage of a scan of files.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    node
+        The scan.
+    files
+        Its files, in parts.
+
+    Returns
+    -------
+    ScanStage
+    """
     scan, cloud = without_options(node.with_fields(**files.fields))
     packed = msgpack.packb({"fields": dict(scan.fields), "reading": files.reading}, default=_unpackable)
-    stage = ScanStage(
+    return ScanStage(
         operation=f"scan-{files.format}",
         schema=planner.schema(node),
         npartitions=len(files.parts),
@@ -79,7 +99,6 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
         clusters=files.clusters,
         starts=_record_starts(planner, files, packed, cloud) if files.reading.get("quoted") else None,
     )
-    return on_source(planner, region, stage)
 
 
 def _record_starts(planner: Planner, files: FileSet, scan: bytes, cloud: CloudOptions | None) -> Stage | None:

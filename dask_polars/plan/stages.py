@@ -409,17 +409,24 @@ class HeadStage(Stage):
         The input, each partition of which gives at most ``rows`` rows.
     rows
         How many rows are wanted.
+    width
+        How many partitions the first wave has.
+    counts
+        Whether the input gives numbers of rows in place of rows. The outcome has the number of each partition, which
+        is 0 of those that are not computed.
     """
 
     source: Stage
     rows: int
+    width: int = 1
+    counts: bool = False
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
         return (self.source,)
 
     def identity(self) -> tuple[Any, ...]:
-        return (self.rows,)
+        return (self.rows, self.width, self.counts)
 
 
 def walk_stages(roots: Sequence[Stage]) -> Iterator[Stage]:
