@@ -115,7 +115,8 @@ def _kinds(stage: Stage) -> Iterator[str]:
     if isinstance(stage, ShuffleStage):
         yield "overlap" if stage.kind == "context" else "shuffle"
     elif isinstance(stage, HeadStage):
-        yield "head"
+        if not stage.counts:
+            yield "head"
     elif isinstance(stage, RegroupStage):
         yield from _kinds_of_regroup(stage)
     elif stage.operation in _CARRIED:

@@ -77,6 +77,12 @@ class CloudOptions:
         return [(_name(name), value) for name, value in found] if isinstance(found, list) else list(found.items())
 
     @property
+    def attempts(self) -> int | None:
+        """How often a request is tried, where the user has said so."""
+        retries = (self.value.get("retry_config") or {}).get("max_retries")
+        return None if retries is None else int(retries) + 1
+
+    @property
     def has_secrets(self) -> bool:
         """Whether there is what others must not know, or could be."""
         return any(name not in _PUBLIC for name, _ in self.config) or not self._finds_credentials_itself

@@ -96,12 +96,20 @@ class Storage:
         found: tuple[Any, str] = fsspec.core.url_to_fs(
             path, use_listings_cache=False, **self._fsspec_options(kind, path)
         )
+        if SCHEMES.get(scheme, scheme) == "s3":
+            found[0].retries = self._attempts
         return found
+
+    @property
+    def _attempts(self) -> int:
+        """How often botocore tries a request, and s3fs one whose body broke off: it is the product that counts."""
+        said = None if self.options is None else self.options.attempts
+        return _ATTEMPTS if said is None else max(1, min(said, _ATTEMPTS))
 
     def _fsspec_options(self, kind: str, path: str) -> dict[str, Any]:
         said: dict[str, Any] = dict(self.options.config) if self.options else {}
         if kind == "s3":
-            return _for_s3fs(said, self.options, path)
+            return _for_s3fs(said, self.options, path, self._attempts)
         if kind == "gs":
             return _for_gcsfs(said, self.options)
         if kind == "az":
@@ -162,7 +170,7 @@ _AWS_VARIABLES = {
 }
 
 
-def _for_s3fs(said: Mapping[str, Any], options: CloudOptions | None, path: str) -> dict[str, Any]:
+def _for_s3fs(said: Mapping[str, Any], options: CloudOptions | None, path: str, attempts: int) -> dict[str, Any]:
     credentials, update = _provided(options)
     found = _from_environment(_AWS_VARIABLES)
     found.update({"Region": update["region"]} if "region" in update else {})
@@ -188,7 +196,7 @@ def _for_s3fs(said: Mapping[str, Any], options: CloudOptions | None, path: str) 
         client["verify"] = False
     seconds = seconds_of(found.get("Timeout"), _READ_SECONDS)
     config: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
         "connect_timeout": min(seconds, _CONNECT_SECONDS),
         "read_timeout": min(seconds, _READ_SECONDS),
         "s3": {"addressing_style": "virtual" if virtual else "path"},

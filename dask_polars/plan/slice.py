@@ -197,7 +197,7 @@ def _counted_in_waves(planner: Planner, node: Node, rows: Stage, wanted: int) ->
     # As many at first as are thought to be enough.
     width = math.ceil(rows.npartitions * wanted / max(rows.size.rows, 1.0))
     return HeadStage(
-        operation="count-rows",
+        operation="count-rows-in-waves",
         schema=counted.schema,
         npartitions=1,
         size=counted.size,
