@@ -7,8 +7,9 @@ all rows with the same value are read by the same partition, and two tables can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -57,6 +58,36 @@ class Clusters:
     groups: tuple[RowGroup, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Order:
+    """
+    The order that files may be in.
+
+    Parameters
+    ----------
+    columns
+        The columns that they may be in the order of, by what was read while planning.
+    known
+        The order, where all footers were read.
+    find
+        Reads the other footers, and gives the order.
+    """
+
+    columns: frozenset[str]
+    known: Clusters | None = None
+    find: Callable[[], Clusters | None] = lambda: None
+
+    @staticmethod
+    def of(clusters: Clusters | None) -> Order | None:
+        """Give an order that is known."""
+        return None if clusters is None else Order(frozenset({clusters.column}), clusters)
+
+    @cached_property
+    def clusters(self) -> Clusters | None:
+        """The order, if there is one: footers are read where they have to be."""
+        return self.known or self.find()
+
+
 def clusters_of(
     parts: Sequence[ScanPart], footers: Mapping[str, Footer | None], columns: Mapping[str, pl.DataType]
 ) -> Clusters | None:
@@ -80,8 +111,42 @@ def clusters_of(
     known = all(part.share is None and footers.get(path) is not None for part in parts for path in part.paths)
     if not known or len(parts) < 2:
         return None
-    candidates = (name for name, dtype in columns.items() if dtype.is_integer() or dtype == pl.Date)
-    return next((found for name in candidates if (found := _clusters_by(name, parts, footers))), None)
+    return next((found for name in _candidates(columns) if (found := _clusters_by(name, parts, footers))), None)
+
+
+def orders_of_sample(sample: Sequence[Footer], columns: Mapping[str, pl.DataType]) -> frozenset[str]:
+    """
+    Find the columns that files may be in the order of, by the footers of some of them.
+
+    Parameters
+    ----------
+    sample
+        Footers, in the order of the files.
+    columns
+        The columns to look at, and their types.
+
+    Returns
+    -------
+    frozenset of str
+    """
+    return frozenset(name for name in _candidates(columns) if len(sample) > 1 and _spans_ascend(name, sample))
+
+
+def _candidates(columns: Mapping[str, pl.DataType]) -> Iterator[str]:
+    return (name for name, dtype in columns.items() if dtype.is_integer() or dtype == pl.Date)
+
+
+def _spans_ascend(name: str, sample: Sequence[Footer]) -> bool:
+    spans: list[tuple[Any, Any]] = []
+    for footer in sample:
+        chunks = footer.flat(footer.leaves([name])[name])
+        bounds = [] if chunks is None else [_bounds(chunk.statistics) for chunk in chunks]
+        if not bounds or any(low is None for low, _ in bounds) or len({type(low) for low, _ in bounds}) > 1:
+            return False
+        spans.append((min(low for low, _ in bounds), max(high for _, high in bounds)))
+    if len({type(low) for low, _ in spans}) > 1:
+        return False
+    return all(one[0] < other[0] and one[1] <= other[1] for one, other in pairwise(spans))
 
 
 def _clusters_by(name: str, parts: Sequence[ScanPart], footers: Mapping[str, Footer | None]) -> Clusters | None:
@@ -149,7 +214,7 @@ def cut_by(files: FileSet, bounds: Bounds) -> FileSet | None:
     FileSet, or None
         None where much would be read more than once.
     """
-    clusters = files.clusters
+    clusters = None if files.order is None else files.order.clusters
     if clusters is None:
         return None
     heights: dict[str, int] = {}
@@ -165,7 +230,8 @@ def cut_by(files: FileSet, bounds: Bounds) -> FileSet | None:
         inside = all(_is_inside(group, start, end) for group in groups)
         within = None if inside else (clusters.column, start, end)
         parts.append(_part_of(groups, heights, within) if groups else nothing)
-    return replace(files, parts=tuple(parts), clusters=replace(clusters, bounds=bounds, apart=True))
+    order = Order.of(replace(clusters, bounds=bounds, apart=True))
+    return replace(files, parts=tuple(parts), order=order)
 
 
 def _overlaps(group: RowGroup, start: Any, end: Any) -> bool:

@@ -66,7 +66,7 @@ def ipc_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: W
     first = known[0]
     return FileSet(
         format="ipc",
-        heights=heights_of(files, lambda asked: [item and item.batches for item in footers(asked)]),
+        heights=heights_of(files, lambda asked: [None if item is None else item.batches for item in footers(asked)]),
         parts=tuple(grouped(cut, wanted.target if wanted.limit is None else 0)),
         nfiles=len(files),
         rows=rows_per_byte * sum(file.size for file in files),

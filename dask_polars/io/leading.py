@@ -61,7 +61,7 @@ def files_of_slice(files: FileSet, start: int, stop: int) -> FileSet | None:
         rows=rows,
         bytes=files.bytes * min(share, 1.0),
         exact=True,
-        clusters=None,
+        order=None,
         note=f"{count} of {files.nfiles} files",
     )
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
-from dask_polars.io.clustering import clusters_of
+from dask_polars.io.clustering import Clusters, Order, clusters_of, orders_of_sample
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
 from dask_polars.io.parts import (
     FileSet,
@@ -35,6 +35,7 @@ from dask_polars.io.statistics import Predicates, footer_statistics, hive_statis
 from dask_polars.io.storage import Storage
 
 _FEW = 32  # files whose footers the client reads where it has to know them
+_MANY = 512  # files whose footers are all read to find out whether joins and groups need no shuffle
 _WORTH_IT = 0.25  # the share of row groups that have to be left out for all footers to be read
 _CHUNK = 100  # files whose footers one task reads
 
@@ -124,7 +125,7 @@ def cut_parquet(
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
         heights=None if whole else _heights(remaining),
-        clusters=None if whole else clusters_of(parts, {item.file.path: item.footer for item in remaining}, own),
+        order=None if whole else _order(parts, remaining, wanted, own),
     )
 
 
@@ -149,7 +150,7 @@ def _heights(files: Sequence[_Known]) -> Heights | None:
     if not all(all(item.kept) for item in files):
         return None
     return heights_of(
-        [item.file for item in files], lambda asked: [item and item.row_groups for item in footers(asked)]
+        [item.file for item in files], lambda asked: [None if item is None else item.row_groups for item in footers(asked)]
     )
 
 
@@ -237,6 +238,26 @@ def _known_footers(files: Sequence[File], wanted: Wanted, tests: Predicates | No
 def _is_worth_it(found: Sequence[Footer | None], tests: Predicates | None) -> bool:
     groups = [keep for item in _may_pass(found, tests) for keep in item]
     return bool(groups) and sum(groups) <= (1 - _WORTH_IT) * len(groups)
+
+
+def _order(
+    parts: Sequence[ScanPart], files: Sequence[_Known], wanted: Wanted, own: Mapping[str, pl.DataType]
+) -> Order | None:
+    """Say what order files are in, or may be in, which is found out where a join or a grouping asks for it."""
+    known = [item.footer for item in files if item.footer is not None]
+    missing = [item.file for item in files if item.footer is None]
+    if not missing:
+        return Order.of(clusters_of(parts, {item.file.path: item.footer for item in files}, own))
+    columns = orders_of_sample(known, own) if len(files) <= _MANY else frozenset[str]()
+    if not columns:
+        return None
+
+    def find() -> Clusters | None:
+        read = iter(_all_footers(missing, wanted))
+        found = {item.file.path: next(read) if item.footer is None else item.footer for item in files}
+        return clusters_of(parts, found, {name: dtype for name, dtype in own.items() if name in columns})
+
+    return Order(columns, find=find)
 
 
 def _all_footers(files: Sequence[File], wanted: Wanted) -> list[Footer | None]:

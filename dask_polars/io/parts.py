@@ -15,7 +15,7 @@ from dask_polars.dsl.expressions import Expression
 from dask_polars.io.paths import File
 
 if TYPE_CHECKING:
-    from dask_polars.io.clustering import Clusters
+    from dask_polars.io.clustering import Order
 
 SchemaDict = Mapping[str, pl.DataType]
 # Gives the rows of each row group of files, by their paths; None of one that cannot be read.
@@ -134,8 +134,8 @@ class FileSet:
         What was left out, and why, for people.
     reading
         What else a worker has to know to read a part.
-    clusters
-        The order of the files, where they have one.
+    order
+        The order that the files may be in.
     heights
         Tells the rows of files; None where nothing does but reading them.
     """
@@ -151,7 +151,7 @@ class FileSet:
     stamp: str
     note: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
-    clusters: Clusters | None = None
+    order: Order | None = None
     heights: Heights | None = None
 
 

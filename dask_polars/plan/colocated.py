@@ -62,8 +62,10 @@ def cut_for_groups(planner: Planner, node: Node, stage: Stage, keys: Sequence[Ex
     Stage
         The rows, those of a group in their order; the stage itself where that cannot be.
     """
-    clusters = _order_of(stage)
-    if clusters is None or clusters.apart or not any(_column(key) == clusters.column for key in keys):
+    clusters = _clusters_of(stage) if _may_be_in_order(stage, keys) else None
+    if clusters is None or not any(_column(key) == clusters.column for key in keys):
+        return stage
+    if clusters.apart and stage.placement is not None:
         return stage
     cut = _cut(planner, node, stage, clusters, clusters.bounds)
     return stage if cut is None or _place(cut, keys) is None else cut
@@ -89,21 +91,26 @@ def colocated(planner: Planner, order: str, left: JoinSide, right: JoinSide) -> 
     tuple of Stage, or None
         The sides, cut at the same values; None where that cannot be, or does not pay.
     """
-    orders = [_order_of(side.stage) for side in (left, right)]
-    if order != "None" or None in orders or min(left.stage.size.bytes, right.stage.size.bytes) < _SMALL:
+    sides = (left, right)
+    if order != "None" or min(side.stage.size.bytes for side in sides) < _SMALL:
+        return None
+    if not all(_may_be_in_order(side.stage, side.keys) for side in sides):
+        return None
+    orders = [_clusters_of(side.stage) for side in sides]
+    if None in orders:
         return None
     # The larger side is cut by its size, the other one at the same values.
     base = 0 if left.stage.size.bytes >= right.stage.size.bytes else 1
     bounds = orders[base].bounds  # type: ignore[union-attr]
     stages = []
-    for side, clusters in zip((left, right), orders, strict=True):
+    for side, clusters in zip(sides, orders, strict=True):
         assert clusters is not None
-        same = clusters.apart and clusters.bounds == bounds
+        same = clusters.apart and clusters.bounds == bounds and side.stage.placement is not None
         cut = side.stage if same else _cut(planner, side.node, side.stage, clusters, bounds)
         if cut is None:
             return None
         stages.append(cut)
-    places = [_place(stage, side.keys) for stage, side in zip(stages, (left, right), strict=True)]
+    places = [_place(stage, side.keys) for stage, side in zip(stages, sides, strict=True)]
     return (stages[0], stages[1]) if None not in places and places[0] == places[1] and _same_type(stages) else None
 
 
@@ -136,14 +143,29 @@ def _same_type(stages: Sequence[Stage]) -> bool:
     return types[0] == types[1]
 
 
-def _order_of(stage: Stage) -> Clusters | None:
-    """Find the order of the files that a stage reads, partition by partition."""
+def _may_be_in_order(stage: Stage, keys: Sequence[Expression]) -> bool:
+    """Say whether the files that a stage reads may be in the order of a key."""
+    scan = _scan_of(stage)
+    if scan is None or scan.order is None:
+        return False
+    # A name that the files do not have is that of a column with another name below.
+    return any(_column(key) in scan.order.columns or _column(key) not in scan.schema for key in keys)
+
+
+def _clusters_of(stage: Stage) -> Clusters | None:
+    """Find the order of the files that a stage reads; footers are read for that."""
+    scan = _scan_of(stage)
+    return None if scan is None or scan.order is None else scan.order.clusters
+
+
+def _scan_of(stage: Stage) -> ScanStage | None:
+    """Find the files that a stage reads, partition by partition."""
     while isinstance(stage, MapStage):
         aligned = [item.stage for item in stage.sources if item.mode is Mode.ALIGNED]
         if not aligned:
             return None
         stage = aligned[0]
-    return stage.clusters if isinstance(stage, ScanStage) else None
+    return stage if isinstance(stage, ScanStage) else None
 
 
 def _is_read_apart(stage: Stage, bounds: Bounds) -> bool:
@@ -164,4 +186,5 @@ def _is_read_apart(stage: Stage, bounds: Bounds) -> bool:
 
 
 def _is_cut_at(stage: Stage, bounds: Bounds) -> bool:
-    return isinstance(stage, ScanStage) and stage.clusters is not None and stage.clusters.bounds == bounds
+    clusters = stage.order.clusters if isinstance(stage, ScanStage) and stage.order is not None else None
+    return clusters is not None and clusters.bounds == bounds

@@ -171,8 +171,9 @@ class Planner:
             )
             self._files[key] = file_set(region.core, wanted)
         files = self._files[key]
-        if files is not None and files.clusters is not None and files.clusters.bounds in self._cuts:
-            return cut_by(files, self._cuts[files.clusters.bounds]) or files
+        order = None if files is None or not self._cuts else files.order
+        if files is not None and order is not None and order.clusters and order.clusters.bounds in self._cuts:
+            return cut_by(files, self._cuts[order.clusters.bounds]) or files
         return files
 
     def cut_anew(self, bounds: Bounds, others: Bounds) -> Planner:

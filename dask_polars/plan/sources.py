@@ -96,7 +96,7 @@ def scan_stage(planner: Planner, node: Node, files: FileSet) -> ScanStage:
         stamp=files.stamp,
         cloud=cloud,
         note=files.note,
-        clusters=files.clusters,
+        order=files.order,
         starts=_record_starts(planner, files, packed, cloud) if files.reading.get("quoted") else None,
     )
 
@@ -129,7 +129,7 @@ def _record_starts(planner: Planner, files: FileSet, scan: bytes, cloud: CloudOp
 
 def _apart(files: FileSet) -> Placement | None:
     """Say what files that lie apart say of where rows are."""
-    found = files.clusters
+    found = None if files.order is None else files.order.known
     if found is None or not found.apart:
         return None
     return Placement((found.column,), (), len(files.parts), bounds=found.bounds)

@@ -21,7 +21,7 @@ from dask_polars.dsl.schemas import width_of
 from dask_polars.io.parts import ScanPart
 
 if TYPE_CHECKING:
-    from dask_polars.io.clustering import Clusters
+    from dask_polars.io.clustering import Order
 
 SchemaDict = Mapping[str, pl.DataType]
 
@@ -202,6 +202,8 @@ class ScanStage(Stage):
         How an object store is reached: what is in it is in no name.
     note
         What was left out, and why, for people.
+    order
+        The order that the files may be in.
     starts
         A stage of one partition, that says where the blocks of large files begin; None where each finds out by itself.
     """
@@ -212,7 +214,7 @@ class ScanStage(Stage):
     stamp: str
     cloud: CloudOptions | None = None
     note: str = ""
-    clusters: Clusters | None = None
+    order: Order | None = None
     starts: Stage | None = None
 
     @property

@@ -12,6 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import dask_polars as dp
+from dask_polars.io import footers as io_footers
 from dask_polars.plan import colocated
 
 Tables = tuple[Any, Any, Any]
@@ -125,3 +126,42 @@ def test_statistics_of_nulls_and_ranges_that_overlap(tmp_path: Path, monkeypatch
             assert_frame_equal(
                 lf.collect(scheduler="sync"), lf.to_polars().collect(engine="in-memory"), check_row_order=False
             )
+
+
+@pytest.fixture(scope="module")
+def many_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tables of thirty files each, in the order of a key; files share keys, and one table has a file in wrong order."""
+    root = tmp_path_factory.mktemp("many")
+    frame = pl.DataFrame({"k": [key // 3 for key in range(300)], "v": [key * 7 % 50 for key in range(300)]})
+    for name in ("left", "right", "broken"):
+        (root / name).mkdir()
+        for index in range(30):
+            part = frame.slice(index * 10, 10)
+            if (name, index) == ("broken", 14):  # none of the sample
+                part = part.with_columns(pl.col("k") - 30)
+            part.write_parquet(root / name / f"{index:02}.parquet")
+    return root
+
+
+@pytest.mark.parametrize(("left", "right", "stays"), [("left", "right", True), ("broken", "right", False)])
+def test_of_many_files_footers_are_read_where_that_saves_a_shuffle(
+    many_files: Path, left: str, right: str, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(colocated, "_SMALL", 0)
+    monkeypatch.setattr(colocated, "_LARGER", 1e6)
+    read: list[str] = []
+    original = io_footers.read_footer
+    monkeypatch.setattr(io_footers, "read_footer", lambda file: read.append(file.path) or original(file))
+    io_footers.footer.cache_clear()
+    config = {"dask-polars.partition-size": "500 B", "dask-polars.broadcast-limit": "100 B"}
+    with dask.config.set(config):
+        one, other = (dp.scan_parquet(many_files / name) for name in (left, right))
+        assert one.filter(pl.col("v") > 3).npartitions > 4
+        assert len(read) == 8
+        joined, grouped = one.join(other, on="k"), one.group_by("k").agg(pl.col("v").median())
+        for lf in (joined, grouped):
+            assert ("SHUFFLE" in lf.explain()) is not stays
+            assert lf.npartitions > 2
+            wanted = lf.to_polars().collect()
+            assert_frame_equal(lf.collect(scheduler="sync"), wanted, check_row_order=False)
+        assert len(set(read)) == 60
