@@ -82,6 +82,10 @@ class Order:
         """Give an order that is known."""
         return None if clusters is None else Order(frozenset({clusters.column}), clusters)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the footers behind: a stage that is sent somewhere is run there, and not planned."""
+        return Order, (frozenset(),)
+
     @cached_property
     def clusters(self) -> Clusters | None:
         """The order, if there is one: footers are read where they have to be."""

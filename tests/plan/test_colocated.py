@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,5 +164,8 @@ def test_of_many_files_footers_are_read_where_that_saves_a_shuffle(
             assert ("SHUFFLE" in lf.explain()) is not stays
             assert lf.npartitions > 2
             wanted = lf.to_polars().collect()
+            sent = pickle.dumps(lf.expr)  # to a scheduler
+            assert b"FileMetaData" not in sent
+            assert b"RowGroup" not in sent
             assert_frame_equal(lf.collect(scheduler="sync"), wanted, check_row_order=False)
         assert len(set(read)) == 60
