@@ -22,6 +22,7 @@ _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
 _DISTINCT_LIMIT = 1e6
 _PACKING = 8  # how many values a byte of a compressed dictionary may stand for
+_PAGE_HEADER = 10  # bytes that the header of a page takes, at least
 _READERS = 16  # footers that are read at the same time
 
 
@@ -148,7 +149,9 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
     Bound the number of different values of columns.
 
     A column of integers or dates has no more than lie between its smallest and its largest. A dictionary has no more
-    values than bytes; what is not sampled is taken to be like what is, and files are taken to have other values each.
+    values than bytes, and one of text no more than a fifth; what is not sampled is taken to be like what is. Files are taken
+    to have other values each, unless all have the same smallest and the same largest one: then they are taken to have
+    about the same. There are no more values than rows.
     """
     bounds: dict[str, float] = {}
     leaves = [item.leaves(columns) for item in found]
@@ -157,8 +160,12 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
         known = [part for part in chunks if part is not None]
         if not known or len(known) < len(chunks):
             continue
-        candidates = _dictionary_bound(known, share) + _span_bound(known, share)
-        if candidates and min(candidates) < _DISTINCT_LIMIT:
+        candidates = [
+            sum(item.rows for item in found) * share,
+            *_dictionary_bound(known, share),
+            *_span_bound(known, share),
+        ]
+        if min(candidates) < _DISTINCT_LIMIT:
             bounds[name] = min(candidates) + 1  # and null
     return bounds
 
@@ -172,7 +179,19 @@ def _dictionary_bound(files: Sequence[Sequence[Any]], share: float) -> list[floa
             return []
         # Row groups of the same range of values are taken to have the same values.
         sizes.append(sum(known) if _is_in_order(chunks) else max(known))
-    return [sum(sizes) * share]
+    return [2 * max(sizes) if _have_the_same_ends(files) else sum(sizes) * share]
+
+
+def _have_the_same_ends(files: Sequence[Sequence[Any]]) -> bool:
+    """Say whether the smallest and the largest value of a column are the same in several files."""
+    found = [[chunk.statistics for chunk in chunks] for chunks in files]
+    if len(found) < 2 or any(item is None or not item.has_min_max for chunks in found for item in chunks):
+        return False
+    try:
+        ends = {(min(item.min for item in chunks), max(item.max for item in chunks)) for chunks in found}
+    except (TypeError, ValueError):
+        return False
+    return len(ends) == 1
 
 
 def _is_in_order(chunks: Sequence[Any]) -> bool:
@@ -195,7 +214,9 @@ def _dictionary_bytes(chunk: Any) -> float | None:
         return None
     # A value takes at least a byte; the sizes of pages are those after compression, which makes numbers in order tiny.
     packing = 1 if chunk.compression == "UNCOMPRESSED" else _PACKING
-    return float(packing * (chunk.data_page_offset - chunk.dictionary_page_offset))
+    size = max(chunk.data_page_offset - chunk.dictionary_page_offset - _PAGE_HEADER, 1)
+    # The length of a text takes four bytes.
+    return float(packing * size) / (5 if chunk.physical_type == "BYTE_ARRAY" else 1)
 
 
 def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:

@@ -150,7 +150,8 @@ def _heights(files: Sequence[_Known]) -> Heights | None:
     if not all(all(item.kept) for item in files):
         return None
     return heights_of(
-        [item.file for item in files], lambda asked: [None if item is None else item.row_groups for item in footers(asked)]
+        [item.file for item in files],
+        lambda asked: [None if item is None else item.row_groups for item in footers(asked)],
     )
 
 

@@ -13,6 +13,7 @@ Any other aggregation sees whole groups: the rows are shuffled by key, and the q
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from dask_polars.dsl.expressions import (
@@ -31,6 +32,7 @@ from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_nod
 from dask_polars.plan.colocated import cut_for_groups
 from dask_polars.plan.decompose import Decomposition, DtypeOf
 from dask_polars.plan.fallback import gather_and_run
+from dask_polars.plan.lineage import bound_of
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
@@ -125,11 +127,7 @@ def is_placed(placement: Placement | None, keys: Sequence[Expression]) -> bool:
 
 def groups_bound(stage: Stage, keys: Sequence[Expression]) -> float:
     """Bound the number of groups, by the number of rows and by what is known of the values of the key columns."""
-    bound = 1.0
-    for key in keys:
-        name = key["Column"] if kind_of(key) == "Column" else None
-        bound *= (stage.distinct or {}).get(name, float("inf")) if name is not None else float("inf")
-    return min(bound, stage.size.rows)
+    return min(math.prod(bound_of(key, stage.distinct or {}) for key in keys), stage.size.rows)
 
 
 # ---------------------------------------------------------------- in parts

@@ -25,7 +25,7 @@ from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.colocated import JoinSide, colocated
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
-from dask_polars.plan.lineage import renames
+from dask_polars.plan.lineage import distinct_after, renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.shuffling import (
@@ -338,12 +338,7 @@ def _join(
     placement: Placement | None = None,
 ) -> Stage:
     kept = renames(planner, region)
-    distinct = {
-        kept[name]: bound
-        for stage in (sides.right, sides.left)
-        for name, bound in (stage.distinct or {}).items()
-        if name in kept
-    }
+    distinct = {**(sides.right.distinct or {}), **(sides.left.distinct or {})}
     return planner.fragment(
         operation,
         region.build,
@@ -351,5 +346,5 @@ def _join(
         sides.schemas,
         size=_rows_after(sides),
         placement=placement.renamed(kept) if placement is not None else None,
-        distinct=distinct,
+        distinct=distinct_after(planner, region, distinct),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from dask_polars.dsl.expressions import Expression, Shape, expand, kind_of, output_name, shape
+from dask_polars.dsl.expressions import Expression, Shape, columns_of, expand, kind_of, output_name, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region, function_of, is_row_wise
@@ -44,6 +45,74 @@ def renames(planner: Planner, region: Region) -> dict[str, str]:
         names = {old: step[new] for old, new in names.items() if new in step}
         below = node
     return names
+
+
+def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:
+    """
+    Bound the number of different values of the columns on top of a region's chain.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    region
+        The region.
+    known
+        Bounds for the columns of its core.
+
+    Returns
+    -------
+    dict
+        Bounds for those columns of which anything is known: what is computed row by row has no more values than what it
+        is computed of has combinations.
+    """
+    schema = planner.schema(region.core)
+    bounds = {name: bound for name, bound in known.items() if name in schema}
+    below = region.core
+    for item in reversed(region.chain):
+        node = item.with_inputs((below,))
+        step = _step(planner, node)
+        bounds = {
+            **{step[name]: bound for name, bound in bounds.items() if name in step},
+            **_computed(planner, node, bounds),
+        }
+        below = node
+    return bounds
+
+
+def _computed(planner: Planner, node: Node, bounds: Mapping[str, float]) -> dict[str, float]:
+    """Bound the columns that a node computes."""
+    if not bounds or node.kind not in ("Select", "HStack"):
+        return {}
+    try:
+        trees = expand(node.fields["expr" if node.kind == "Select" else "exprs"], planner.schema(node.input))
+    except ValueError:
+        return {}
+    found = ((output_name(tree), bound_of(tree, bounds)) for tree in trees)
+    return {name: bound for name, bound in found if bound != math.inf}
+
+
+def bound_of(tree: Expression, bounds: Mapping[str, float]) -> float:
+    """
+    Bound the number of different values of an expression.
+
+    Parameters
+    ----------
+    tree
+        The expression.
+    bounds
+        Those of columns.
+
+    Returns
+    -------
+    float
+        Infinity where nothing is known.
+    """
+    if shape(tree) is Shape.LITERAL:
+        return 1.0
+    if shape(tree) is not Shape.ROW:
+        return math.inf
+    return math.prod(bounds.get(name, math.inf) for name in columns_of(tree))
 
 
 def _step(planner: Planner, node: Node) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dask_polars.dsl.codec import decode_expr
 from dask_polars.dsl.expressions import column, to_expr
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node
-from dask_polars.plan.lineage import renames
+from dask_polars.plan.lineage import distinct_after
 from dask_polars.plan.planner import OUR_SCHEMAS, Planner, SchemaDict, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.stages import Stage
@@ -42,9 +42,6 @@ def lower_reverse(planner: Planner, region: Region) -> Stage:
         node = select_node(None, backwards, leaves[0]) if backwards else leaves[0]
         return region.over(node)
 
-    return planner.fragment("reverse", build, [turned], [schema], distinct=_followed(planner, region, rows))
-
-
-def _followed(planner: Planner, region: Region, rows: Stage) -> Mapping[str, float]:
-    kept = renames(planner, region)
-    return {kept[name]: bound for name, bound in (rows.distinct or {}).items() if name in kept}
+    return planner.fragment(
+        "reverse", build, [turned], [schema], distinct=distinct_after(planner, region, rows.distinct or {})
+    )

@@ -39,10 +39,10 @@ def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
 
 def followed(planner: Planner, region: Region, stage: Stage) -> dict[str, Any]:
     """Give the facts about a stage that are still true on top of a region's chain."""
-    from dask_polars.plan.lineage import renames
+    from dask_polars.plan.lineage import distinct_after, renames
 
     kept = renames(planner, region)
-    distinct = {kept[name]: bound for name, bound in (stage.distinct or {}).items() if name in kept}
+    distinct = distinct_after(planner, region, stage.distinct or {})
     return {"placement": stage.placement.renamed(kept) if stage.placement else None, "distinct": distinct}
 
 
