@@ -20,7 +20,6 @@ from dask_polars.io.paths import File, is_remote
 
 _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
-_DISTINCT_LIMIT = 1e6
 _PACKING = 8  # how many values a byte of a compressed dictionary may stand for
 _PAGE_HEADER = 10  # bytes that the header of a page takes, at least
 _READERS = 16  # footers that are read at the same time
@@ -165,8 +164,7 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
             *_dictionary_bound(known, share),
             *_span_bound(known, share),
         ]
-        if min(candidates) < _DISTINCT_LIMIT:
-            bounds[name] = min(candidates) + 1  # and null
+        bounds[name] = min(candidates) + 1  # and null
     return bounds
 
 
