@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -23,9 +24,9 @@ class Cluster:
 
     client: Any
 
-    @property
+    @cached_property
     def threads(self) -> int:
-        """The number of threads of all workers; 1 while there are none."""
+        """The number of threads of all workers, asked once for a plan; 1 while there are none."""
         return max(1, sum(self.client.nthreads().values()))
 
     def call(self, name: str, function: Callable[..., Any], items: Sequence[Any], shared: Any = None) -> list[Any]:

@@ -428,6 +428,7 @@ def test_all_footers_are_read_only_where_it_pays(lake: Path, monkeypatch: pytest
     original = io_footers.read_footer
     monkeypatch.setattr(io_footers, "read_footer", lambda file: read.append(file.path) or original(file))
     io_footers.footer.cache_clear()
+    io_parquet._cut_before.clear()
     scan_of(dp.scan_parquet(lake).filter(pl.col("x") > 10))
     assert len(read) <= 10
     scan_of(dp.scan_parquet(lake).filter(pl.col("a") < 250))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -37,6 +38,10 @@ from dask_polars.io.storage import Storage
 _FEW = 32  # files whose footers the client reads where it has to know them
 _MANY = 512  # files whose footers are all read to find out whether joins and groups need no shuffle
 _WORTH_IT = 0.25  # the share of row groups that have to be left out for all footers to be read
+_REMEMBERED = 512
+# Queries are planned again and again: a scan is cut once for as long as its files are the same.
+_cut_before: dict[tuple[Any, ...], FileSet] = {}
+_remembering = Lock()
 _CHUNK = 100  # files whose footers one task reads
 
 
@@ -59,6 +64,18 @@ def parquet_files(scan: Node, given: Sequence[str], files: Sequence[File], wante
     -------
     FileSet
     """
+    threads = None if wanted.cluster is None else wanted.cluster.threads
+    key = (scan.digest, tuple(given), stamp_of(files), repr(replace(wanted, cluster=None)), threads)
+    found = _cut_before.get(key) or _cut(scan, given, files, wanted)
+    with _remembering:
+        _cut_before.pop(key, None)
+        _cut_before[key] = found  # the last one used is the last one that is forgotten
+        if len(_cut_before) > _REMEMBERED:
+            del _cut_before[next(iter(_cut_before))]
+    return found
+
+
+def _cut(scan: Node, given: Sequence[str], files: Sequence[File], wanted: Wanted) -> FileSet:
     fields = fields_for_parts(scan, given, files, wanted.schema)
     hive = fields["unified_scan_args"]["hive_options"]
     tests = predicates(wanted.filters, wanted.schema)
@@ -254,7 +271,7 @@ def _order(
         return None
 
     def find() -> Clusters | None:
-        read = iter(_all_footers(missing, wanted))
+        read = iter(footers(missing))
         found = {item.file.path: next(read) if item.footer is None else item.footer for item in files}
         return clusters_of(parts, found, {name: dtype for name, dtype in own.items() if name in columns})
 

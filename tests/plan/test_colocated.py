@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 import dask_polars as dp
 from dask_polars.io import footers as io_footers
+from dask_polars.io import parquet as io_parquet
 from dask_polars.plan import colocated
 
 Tables = tuple[Any, Any, Any]
@@ -154,6 +155,7 @@ def test_of_many_files_footers_are_read_where_that_saves_a_shuffle(
     original = io_footers.read_footer
     monkeypatch.setattr(io_footers, "read_footer", lambda file: read.append(file.path) or original(file))
     io_footers.footer.cache_clear()
+    io_parquet._cut_before.clear()
     config = {"dask-polars.partition-size": "500 B", "dask-polars.broadcast-limit": "100 B"}
     with dask.config.set(config):
         one, other = (dp.scan_parquet(many_files / name) for name in (left, right))
