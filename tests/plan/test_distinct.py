@@ -34,7 +34,7 @@ def distinct(lf: dp.LazyFrame) -> dict[str, float]:
 def test_texts_in_dictionaries(lake: Path) -> None:
     found = distinct(dp.scan_parquet(lake))
     assert 7 <= found["flag"] <= 200  # the same in all files
-    assert 4 * 50 <= found["own"]  # each has values of its own
+    assert found["own"] >= 4 * 50  # each has values of its own
     assert 300 <= found["date"] <= 2_000
     assert found["id"] >= 20_000
 
