@@ -49,6 +49,9 @@ class Options:
         How rows are shuffled.
     split_every : int
         How many partial results are combined at once.
+    count_keys_above : int, optional
+        Bytes from which on the keys of a side of a join are counted before it is shuffled, so that those with most of the
+        rows are split; None for never.
     overwrite : bool
         Whether sinks replace what is there.
     progress : {"auto", True, False}
@@ -61,6 +64,7 @@ class Options:
     broadcast_limit: int
     shuffle_method: ShuffleMethod
     split_every: int
+    count_keys_above: int | None
     overwrite: bool
     progress: Progress = "auto"
 
@@ -107,12 +111,13 @@ class Options:
             raise ValueError(f"overwrite must be true or false, not {self.overwrite!r}")
         if self.progress != "auto" and not isinstance(self.progress, bool):
             raise ValueError(f"progress must be auto, true or false, not {self.progress!r}")
-        rows = self.max_rows_per_partition
+        rows, above = self.max_rows_per_partition, self.count_keys_above
         return replace(
             self,
             partition_size=_at_least("partition-size", self.partition_size, 1, parse_bytes),
             broadcast_limit=_at_least("broadcast-limit", self.broadcast_limit, 0, parse_bytes),
             max_rows_per_partition=None if rows is None else _at_least("max-rows-per-partition", rows, 1, int),
+            count_keys_above=None if above is None else _at_least("count-keys-above", above, 0, parse_bytes),
             split_every=_at_least("split-every", self.split_every, 2, int),
         )
 

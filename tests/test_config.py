@@ -25,6 +25,7 @@ def test_defaults() -> None:
         broadcast_limit=64 * MIB,
         shuffle_method="auto",
         split_every=8,
+        count_keys_above=1024 * MIB,
         overwrite=False,
     )
     assert dask.config.get("dask-polars.partition-size") == "128 MiB"

@@ -26,6 +26,7 @@ from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.colocated import JoinSide, colocated
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
+from dask_polars.plan.heavy import Keyed, may_be_heavy, routed_shuffle, routes_of
 from dask_polars.plan.lineage import bound_of, distinct_after, renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
@@ -40,10 +41,10 @@ from dask_polars.plan.shuffling import (
 )
 from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
 
-# Sides that may be broadcast: every row of the other side then meets all rows that it can match, and rows of the
-# broadcast side that match nothing do not appear, or would appear once for each partition.
-_BROADCAST_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
-_BROADCAST_LEFT = ("Inner", "Right", "Cross")
+# Joins of which a side may be copied, to be broadcast or because a key is heavy: every row of the other side then meets all
+# rows that it can match, and rows of the copied side that match nothing do not appear, or would appear once for each copy.
+_COPIED_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
+_COPIED_LEFT = ("Inner", "Right", "Cross")
 # The sides whose order is to be kept, the one that counts first at the front.
 _ORDERS: Mapping[str, tuple[str, ...]] = {
     "None": (),
@@ -92,6 +93,17 @@ class Sides:
         """Whether rows with null keys may decide anything beyond themselves: by matching, or in a check of the keys."""
         return self.arguments["nulls_equal"] or self.arguments["validation"] != "ManyToMany"
 
+    def meets_copies(self, side: str) -> bool:
+        """
+        Say whether rows of a side may each meet a copy of the rows of the other side.
+
+        Rows of the other side that match nothing must not be in the outcome, where they would be once for each copy, and
+        the keys of this side must not be checked, for which all rows of a key have to be in one place.
+        """
+        if side == "left":
+            return self.how in _COPIED_RIGHT and self.arguments["validation"] not in _CHECKS_LEFT
+        return self.how in _COPIED_LEFT and self.arguments["validation"] not in _CHECKS_RIGHT
+
     def nulls(self, side: str) -> Nulls:
         """Say where the rows of a side go that have a null among their keys."""
         if self.nulls_match:
@@ -130,7 +142,7 @@ def lower_join(planner: Planner, region: Region) -> Stage:
         return _broadcast_right(planner, region, sides)
     if broadcast == "left":
         return _broadcast_left(planner, region, sides)
-    return _shuffle_both(planner, region, sides)
+    return _shuffle_both(planner, region, sides, nodes)
 
 
 def _not_distributed(core: Node) -> str | None:
@@ -165,11 +177,11 @@ def _one_fits(planner: Planner, sides: Sides) -> bool:
 
 def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     """Choose the side that is sent to all partitions of the other; None for neither."""
-    validation, order = sides.arguments["validation"], sides.order
+    order = sides.order
     left_fits = planner.fits(sides.left.size, planner.options.broadcast_limit)
     right_fits = planner.fits(sides.right.size, planner.options.broadcast_limit)
-    may_right = sides.how in _BROADCAST_RIGHT and validation not in _CHECKS_LEFT and order not in ("Right", "RightLeft")
-    may_left = sides.how in _BROADCAST_LEFT and validation not in _CHECKS_RIGHT and order not in ("Left", "LeftRight")
+    may_right = sides.meets_copies("left") and order not in ("Right", "RightLeft")
+    may_left = sides.meets_copies("right") and order not in ("Left", "LeftRight")
     if sides.how == "Cross":
         left_fits = right_fits = True
     if sides.how != "Cross" and _both_placed(sides):
@@ -256,7 +268,7 @@ def _numbers_of_placed_keys(
     return numbers
 
 
-def _shuffle_both(planner: Planner, region: Region, sides: Sides) -> Stage:
+def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequence[Node]) -> Stage:
     dtypes = _hash_dtypes(sides)
     placed = _placed_alike(sides)
     if placed is None:
@@ -274,13 +286,30 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides) -> Stage:
     if "right" in ordered_by:
         right = with_position(right, f"{POSITION}_right")
     chosen = tuple(dtypes[index] for index in numbers)
-    left_keys, right_keys = ([on[i] for i in numbers] for on in (sides.left_on, sides.right_on))
-    left = hash_shuffle(planner, "join-shuffle-left", left, left_keys, npartitions, chosen, sides.nulls("left"))
-    right = hash_shuffle(planner, "join-shuffle-right", right, right_keys, npartitions, chosen, sides.nulls("right"))
+    keyed = [
+        Keyed(side, node, rows, [on[i] for i in numbers], chosen, sides.nulls(side))
+        for side, node, rows, on in zip(
+            ("left", "right"), nodes, (sides.left, sides.right), (sides.left_on, sides.right_on), strict=True
+        )
+    ]
+    split = [item for item in keyed if sides.meets_copies(item.side) and may_be_heavy(planner, item.rows)]
+    # A side that is placed by the keys already stays where it is: it could not be copied.
+    routes = routes_of(planner, split, npartitions) if split and placed is None else None
+    left, right = (
+        _shuffle(planner, item, rows, npartitions, routes) for item, rows in zip(keyed, (left, right), strict=True)
+    )
     changed = Sides(sides.node, left, right, sides.left_on, sides.right_on, sides.schemas)
     if ordered_by:
         return _join_in_order(planner, region, changed, ordered_by, sides)
     return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, _placement_after(sides.how, left, right))
+
+
+def _shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, routes: Stage | None) -> Stage:
+    """Bring rows of a side, maybe with their positions, to the partitions of their keys."""
+    if routes is not None:
+        return routed_shuffle(planner, keyed, rows, npartitions, routes)
+    operation = f"join-shuffle-{keyed.side}"
+    return hash_shuffle(planner, operation, rows, keyed.keys, npartitions, keyed.dtypes, keyed.nulls)
 
 
 def _placement_after(how: str, left: Stage, right: Stage) -> Placement | None:

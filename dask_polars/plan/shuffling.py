@@ -79,14 +79,16 @@ def common_dtypes(left: Sequence[pl.DataType], right: Sequence[pl.DataType]) -> 
     return tuple(out)
 
 
-def partition_expression(keys: Sequence[Expression], dtypes: Sequence[pl.DataType], npartitions: int) -> Expression:
+def partition_expression(
+    keys: Sequence[Expression], dtypes: Sequence[pl.DataType], npartitions: int, name: str = PARTITION_COLUMN
+) -> Expression:
     """Build the expression that gives the partition of a row."""
     cast = [
         to_expr(key).cast(dtype, strict=False).alias(f"k{i}")
         for i, (key, dtype) in enumerate(zip(keys, dtypes, strict=True))
     ]
     number = pl.struct(cast).hash() % npartitions
-    return decode_expr(number.cast(pl.UInt32).alias(PARTITION_COLUMN))
+    return decode_expr(number.cast(pl.UInt32).alias(name))
 
 
 class Nulls(Enum):
@@ -95,6 +97,50 @@ class Nulls(Enum):
     TOGETHER = "together"
     SPREAD = "spread"
     DROPPED = "dropped"
+
+
+def numbered(
+    rows: Node,
+    keys: Sequence[Expression],
+    dtypes: Sequence[pl.DataType],
+    count: int,
+    nulls: Nulls,
+    name: str = PARTITION_COLUMN,
+    spread_from: int = 0,
+) -> Node:
+    """
+    Give each row the number of the partition, or of the bucket, that its keys belong to.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    keys
+        Expressions over its columns.
+    dtypes
+        The types to hash the keys in.
+    count
+        How many numbers there are.
+    nulls
+        What becomes of rows that have a null among their keys.
+    name
+        The column of the numbers.
+    spread_from
+        The first number for rows whose null keys are spread.
+
+    Returns
+    -------
+    Node
+    """
+    number = partition_expression(keys, dtypes, count, name)
+    if nulls is Nulls.TOGETHER or any(dtype.is_nested() for dtype in dtypes):  # a struct of nulls is not null
+        return with_columns_node([number], rows)
+    is_null = pl.any_horizontal(to_expr(key).is_null() for key in keys)
+    if nulls is Nulls.DROPPED:
+        return with_columns_node([number], filter_node(decode_expr(~is_null), rows))
+    in_turn = (pl.int_range(pl.len(), dtype=pl.UInt32) % count + spread_from).cast(pl.UInt32)
+    spread = decode_expr(pl.when(is_null).then(in_turn).otherwise(to_expr(number)).alias(name))
+    return with_columns_node([spread], rows)
 
 
 def hash_shuffle(
@@ -139,23 +185,16 @@ def hash_shuffle(
     placement = Placement(names, dtypes, npartitions) if len(names) == len(keys) else None
     if placement is not None and _is_in_place(stage.placement, placement, nulls):
         return stage
-    if any(dtype.is_nested() for dtype in dtypes):
-        nulls = Nulls.TOGETHER  # a struct of nulls is not null
-    if placement is not None and nulls is Nulls.SPREAD:
+    if placement is not None and nulls is Nulls.SPREAD and not any(dtype.is_nested() for dtype in dtypes):
         placement = replace(placement, nulls_anywhere=True)
-    number = partition_expression(keys, dtypes, npartitions)
-    is_null = pl.any_horizontal(to_expr(key).is_null() for key in keys)
-    if nulls is Nulls.SPREAD:
-        in_turn = (pl.int_range(pl.len(), dtype=pl.UInt32) % npartitions).cast(pl.UInt32)
-        number = decode_expr(pl.when(is_null).then(in_turn).otherwise(to_expr(number)).alias(PARTITION_COLUMN))
-
-    def numbered(leaves: Sequence[Node]) -> Node:
-        rows = filter_node(decode_expr(~is_null), leaves[0]) if nulls is Nulls.DROPPED else leaves[0]
-        return with_columns_node([number], rows)
-
-    sent = planner.fragment(f"{operation}-partition", numbered, [stage], [stage.schema])
+    sent = planner.fragment(
+        f"{operation}-partition",
+        lambda leaves: numbered(leaves[0], keys, dtypes, npartitions, nulls),
+        [stage],
+        [stage.schema],
+    )
     labels = tuple(output_name(key) for key in keys)
-    return _shuffle(planner, operation, sent, stage, npartitions, labels, "hash", placement)
+    return shuffle_rows(planner, operation, sent, stage, npartitions, labels, "hash", placement)
 
 
 def _is_in_place(found: Placement | None, wanted: Placement, nulls: Nulls) -> bool:
@@ -165,7 +204,7 @@ def _is_in_place(found: Placement | None, wanted: Placement, nulls: Nulls) -> bo
     return replace(found, nulls_anywhere=False) == wanted
 
 
-def _shuffle(
+def shuffle_rows(
     planner: Planner,
     operation: str,
     sent: Stage,
@@ -175,6 +214,32 @@ def _shuffle(
     kind: str,
     placement: Placement | None,
 ) -> ShuffleStage:
+    """
+    Send each row to the partition that one of its columns names.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    operation
+        The name of the tasks.
+    sent
+        The rows with the column of partitions.
+    like
+        A stage of the same columns and about the size, without that column.
+    npartitions
+        The number of partitions to make.
+    keys
+        What decides where a row goes, for people.
+    kind
+        ``"hash"`` or ``"order"``.
+    placement
+        Where rows are known to be afterwards.
+
+    Returns
+    -------
+    ShuffleStage
+    """
     return ShuffleStage(
         operation=operation,
         schema=like.schema,
@@ -251,7 +316,7 @@ def restore_order(
             [stage.schema],
         )
         stage = (
-            _shuffle(planner, operation, sent, stage, out, ("row order",), "order", None)
+            shuffle_rows(planner, operation, sent, stage, out, ("row order",), "order", None)
             if out > 1
             else planner.gather(stage)
         )

@@ -15,6 +15,7 @@ OTHERS = [name for name in DATA_SETS if name != "small"]
 FULL = os.environ.get("CATALOGUE") == "full"
 QUICK = os.environ.get("CATALOGUE") == "quick"
 SHUFFLE_JOINS = {"broadcast-limit": 0}
+HEAVY_KEYS = {"partition-size": "40 B", "count-keys-above": 0, **SHUFFLE_JOINS}
 FEW_BYTES = {"partition-size": "200 B", **SHUFFLE_JOINS}
 SPLIT_KINDS = ("statistics-", "reshape-")
 # How the inputs are cut, from one partition to more than there are rows in some of them.
@@ -86,6 +87,14 @@ def test_shuffled_joins(name: str, data: str) -> None:
 @pytest.mark.parametrize(("name", "data"), rotate(JOIN_NAMES, [*OTHERS, "none_right"], 1))
 def test_shuffled_joins_of_odd_data(name: str, data: str) -> None:
     check(name, data, npartitions=3, config=SHUFFLE_JOINS)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), rotate([name for name in JOIN_NAMES if "asof" not in name][::3], ["small", *OTHERS], 1)
+)
+def test_joins_with_heavy_keys(name: str, data: str) -> None:
+    """Partitions of so few bytes that any key is heavy: its rows are dealt out to several."""
+    check(name, data, npartitions=4, config=HEAVY_KEYS)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(SPLIT_KINDS)])
