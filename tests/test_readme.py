@@ -38,6 +38,7 @@ def make_data(directory: Path) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("narwhals_plugin")
+@pytest.mark.filterwarnings("ignore:Iceberg scan planning")
 def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -66,6 +67,12 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["kept_rows"].item() == names["table"].num_rows == above.height
     assert names["expensive"].item() == above.filter(pl.col("o_totalprice") > 2000).height
     assert names["read_by_tasks"].collect().equals(orders)
+    recent = orders.filter(pl.col("o_orderdate") >= pl.date(1995, 1, 1)).sort("o_orderkey")
+    for kind in ("csv", "json", "arrow", "delta", "iceberg"):
+        assert names[f"from_{kind}"].sort("o_orderkey").collect().equals(recent), kind
+    assert pl.concat(names["batches"]).equals(recent)
+    assert names["plugin"].npartitions == 1
+    assert names["evens"]["n"].to_list() == [0, 2, 4, 6, 8]
     assert names["shuffled"].height == names["heights"]["len"].sum() == sum(names["rows"])
 
 
