@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -489,3 +490,31 @@ def test_signature_and_documentation() -> None:
 
     assert inspect.signature(dp.scan_parquet) == inspect.signature(pl.scan_parquet)
     assert dp.scan_parquet.__doc__ == pl.scan_parquet.__doc__
+
+
+@pytest.mark.parametrize("drift", ["extra", "missing", "type"])
+def test_a_file_that_does_not_fit_is_not_left_out(tmp_path: Path, drift: str) -> None:
+    """Polars looks at all files, also at those whose statistics say that no row of theirs is wanted."""
+    frame = pl.DataFrame({"a": range(100), "b": range(100)})
+    others = {
+        "extra": lambda part: part.with_columns(x=1),
+        "missing": lambda part: part.drop("b"),
+        "type": lambda part: part.cast({"b": pl.String}),
+    }
+    for number, part in enumerate(frame.iter_slices(10)):
+        (others[drift](part) if number == 7 else part).write_parquet(tmp_path / f"{number}.parquet")
+    query = pl.scan_parquet(tmp_path).filter(pl.col("a") < 5)
+    with pytest.raises(pl.exceptions.PolarsError) as expected:
+        query.collect()
+    with pytest.raises(type(expected.value), match=re.escape(str(expected.value))) as found:
+        dp.LazyFrame(query).collect(scheduler="sync")
+    assert "7.parquet" in "".join(found.value.__notes__)
+    # What the query does not read may differ, and the file be left out.
+    narrow = query.select("a")
+    if drift != "extra":
+        assert "1 of 10 files" in dp.LazyFrame(narrow).explain()
+        assert_frame_equal(dp.LazyFrame(narrow).collect(scheduler="sync"), narrow.collect())
+    allowed = pl.scan_parquet(tmp_path, extra_columns="ignore", missing_columns="insert").filter(pl.col("a") < 5)
+    if drift != "type":
+        assert "1 of 10 files" in dp.LazyFrame(allowed).explain()
+        assert_frame_equal(dp.LazyFrame(allowed).collect(scheduler="sync"), allowed.collect())

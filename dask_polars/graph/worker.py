@@ -100,7 +100,7 @@ def _named(label: str, index: int, *frames: Frame) -> Iterator[Seen]:
         if isinstance(error, OSError) and len(files) > 1 and (broken := unreadable(files)):
             # Where a body breaks off, Polars names the first file of the scan, whichever it was.
             error.add_note(f"dask_polars: what cannot be read is {_some(broken)}")
-        elif isinstance(error, _WRONG_FILE) and len(files) > 1 and (wrong := _wrong_file(taken)):
+        elif isinstance(error, _WRONG_FILE) and len(files) > 1 and (wrong := _wrong_file(taken, error)):
             error.add_note(f"dask_polars: it fails on {wrong}")
         if isinstance(error, FileNotFoundError) and files:
             error.add_note(
@@ -115,12 +115,20 @@ _WRONG_FILE = (OSError, pl.exceptions.ComputeError, pl.exceptions.SchemaError, p
 _LOOKED_AT = 200
 
 
-def _wrong_file(reading: Pending) -> str | None:
+def _wrong_file(reading: Pending, error: BaseException) -> str | None:
     """Find the first file that cannot be read by itself, after an error that does not say which it is."""
+    text = str(error)
+    if any(file.path in text for file in reading.files):
+        return None
+    # Whether its columns fit, and whether it begins as it should, says its first row; that the rest is broken, only all of it.
+    return _first_failing(reading, lambda lf: lf.head(1)) or _first_failing(reading, lambda lf: lf)
+
+
+def _first_failing(reading: Pending, look: Callable[[pl.LazyFrame], pl.LazyFrame]) -> str | None:
     for files, alone in reading.alone:
         for file in files[:_LOOKED_AT]:
             try:
-                alone(file).select(pl.all().null_count()).collect(engine=ENGINE)
+                look(alone(file)).select(pl.all().null_count()).collect(engine=ENGINE)
             except (pl.exceptions.PolarsError, OSError):
                 return file.path
     return None

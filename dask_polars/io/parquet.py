@@ -18,6 +18,7 @@ import polars as pl
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
 from dask_polars.io.clustering import Clusters, Order, clusters_of, orders_of_sample
+from dask_polars.io.columns import Columns
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
 from dask_polars.io.parts import (
     FileSet,
@@ -120,7 +121,8 @@ def cut_parquet(
     tests = None if tests is None else replace(tests, in_paths=in_paths)
     own = {name: dtype for name, dtype in wanted.needed.items() if name not in in_paths}
     known = _known_footers(kept, wanted, tests)
-    found = _with_kept(kept, known, tests)
+    columns = Columns.of(fields["unified_scan_args"], wanted, in_paths)
+    found = [item.unless_left_out(columns) for item in _with_kept(kept, known, tests)]
     remaining = [item for item in found if not item.kept or any(item.kept)]
     if not remaining:
         return nothing(fields, files)
@@ -191,6 +193,12 @@ class _Known:
     file: File
     footer: Footer | None
     kept: tuple[bool, ...]
+
+    def unless_left_out(self, columns: Columns) -> _Known:
+        """Give the file as it is, but for one that is left out and does not fit: Polars is to say so, and reads it."""
+        if any(self.kept) or self.footer is None or columns.fit(self.footer):
+            return self
+        return replace(self, kept=(True,) * len(self.kept))
 
     @property
     def heights(self) -> tuple[int, ...]:
