@@ -11,6 +11,7 @@ backend.register()
 workers.install_preloads()
 
 from dask_polars.collection import LazyFrame  # noqa: E402
+from dask_polars.comparison import Comparison, compare  # noqa: E402
 from dask_polars.engine import DaskEngine  # noqa: E402
 from dask_polars.errors import FallbackError, FallbackWarning  # noqa: E402
 from dask_polars.functions import collect_all, concat  # noqa: E402
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 from narwhals_dask_polars import __narwhals_namespace__ as __narwhals_namespace__  # noqa: E402
 
 __all__ = [
+    "Comparison",
     "DaskEngine",
     "DaskQueryResult",
     "FallbackError",
@@ -47,6 +49,7 @@ __all__ = [
     "SQLContext",
     "ShuffleError",
     "collect_all",
+    "compare",
     "concat",
     "from_dask_dataframe",
     "from_delayed",

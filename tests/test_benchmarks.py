@@ -18,7 +18,6 @@ from benchmarks.datasets import make
 from benchmarks.h2o import data as h2o_data
 from benchmarks.h2o import duckdb as h2o_sql
 from benchmarks.h2o import queries as h2o
-from benchmarks.harness.counters import Watch, worker_counters
 from benchmarks.harness.processes import Child, Died
 from benchmarks.harness.workloads import WORKLOADS
 from benchmarks.results import geometric_mean, ratios, seconds
@@ -26,6 +25,7 @@ from benchmarks.tables import bytes_table, failures, layout, queries_table
 from benchmarks.tpch import dask_dataframe, duckdb
 from benchmarks.tpch.data import generate
 from benchmarks.tpch.queries import QUERIES
+from dask_polars.counters import Watch, worker_counters
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,7 +108,7 @@ def test_a_child_that_dies_and_one_that_is_slow(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exact", [True, False], ids=["kernel", "sampled"])
 def test_the_peak_of_memory_is_seen(exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not exact:
-        monkeypatch.setattr("benchmarks.harness.counters._forget_peak", lambda pid: False)
+        monkeypatch.setattr("dask_polars.counters._forget_peak", lambda pid: False)
     watch = Watch([os.getpid()])
     block = bytearray(os.urandom(1) * 100_000_000)
     time.sleep(0.3)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import polars as pl
 import polars.selectors as cs
 
-from benchmarks.harness.counters import Counters, own_counters, worker_counters
 from benchmarks.harness.workloads import Workload
+from dask_polars.counters import Counters, own_counters, worker_counters
 
 ROWS = "rows"
 """Column of check sums: the number of rows."""

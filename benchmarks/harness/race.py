@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.harness.counters import Counters, Watch
 from benchmarks.harness.engines import CLUSTERED
 from benchmarks.harness.processes import Child, Died
 from benchmarks.harness.workloads import WORKLOADS, Workload
+from dask_polars.counters import Counters, Watch
 
 STARTING = 120.0
 """Seconds in which a process has to start, and to answer anything that is not a query."""

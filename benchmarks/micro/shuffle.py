@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.harness.counters import Watch, worker_counters
 from benchmarks.harness.engines import persisted
 from benchmarks.micro.measuring import Row, Setting, row
+from dask_polars.counters import Watch, worker_counters
 
 NAME = "shuffle"
 KEY = "id6"

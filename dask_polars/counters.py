@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,15 +43,25 @@ def own_counters() -> Counters:
 
 def worker_counters(client: Any) -> Counters:
     """Give the sums of the counters of all workers."""
-    found = client.run(_digests).values()
+    found = client.run(read_worker).values()
     total = {name: sum(item[name] for item in found) for name in ("shuffled", "transferred", "spilled")}
     return Counters(tuple(item["pid"] for item in found), **total)
 
 
-def _digests(dask_worker: Any) -> dict[str, float]:
-    """Read the counters of a worker; it runs there, between queries."""
-    import gc
+def read_worker(dask_worker: Any) -> dict[str, float]:
+    """
+    Read the counters of a worker; it runs there, between queries.
 
+    Parameters
+    ----------
+    dask_worker : distributed.Worker
+        The worker.
+
+    Returns
+    -------
+    dict
+        ``pid``, the bytes ``shuffled``, ``transferred`` and ``spilled``, and the number of ``tasks``, since its start.
+    """
     gc.collect()
     sums = {"pid": os.getpid(), "shuffled": 0.0, "transferred": 0.0, "spilled": 0.0}
     for key, value in dask_worker.digests_total.items():
@@ -62,12 +74,11 @@ def _digests(dask_worker: Any) -> dict[str, float]:
         elif "disk-write" in key:
             sums["spilled"] += value
     # The log has the last transfers only (1000, unless configured otherwise), so it is read after each query.
-    for transfer in dask_worker.transfer_incoming_log:
-        if transfer["stop"] > _transfers.until:
-            _transfers.total += transfer["total"]
-    _transfers.until = max([_transfers.until, *(transfer["stop"] for transfer in dask_worker.transfer_incoming_log)])
-    sums["transferred"] = _transfers.total
-    return sums
+    seen = _transfers.setdefault(dask_worker, _Transfers())
+    log = list(dask_worker.transfer_incoming_log)
+    seen.total += sum(transfer["total"] for transfer in log if transfer["stop"] > seen.until)
+    seen.until = max([seen.until, *(transfer["stop"] for transfer in log)])
+    return {**sums, "transferred": seen.total, "tasks": dask_worker.state.executed_count}
 
 
 @dataclass
@@ -78,7 +89,8 @@ class _Transfers:
     until: float = 0.0
 
 
-_transfers = _Transfers()
+# By worker: several of them may be in one process.
+_transfers: weakref.WeakKeyDictionary[Any, _Transfers] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -95,12 +107,15 @@ class Usage:
         Bytes that calls of `read` gave, from disk, cache of the system or pipes; files that are mapped are not counted.
     read_disk
         Bytes that came from disk.
+    cpu
+        Seconds of CPU time.
     """
 
     peaks: tuple[int, ...]
     before: tuple[int, ...]
     read: int
     read_disk: int
+    cpu: float
 
 
 class Watch:
@@ -117,6 +132,7 @@ class Watch:
     def __init__(self, pids: Iterable[int]) -> None:
         self.before = {pid: _resident(pid) for pid in pids}
         self.io = {pid: _read_bytes(pid) for pid in self.before}
+        self.cpu = {pid: _cpu_seconds(pid) for pid in self.before}
         self.sampled = dict(self.before)
         forgotten = [_forget_peak(pid) for pid in self.before]
         self.exact = all(forgotten)
@@ -144,7 +160,8 @@ class Watch:
         for pid in now:
             (read_before, disk_before), (read_now, disk_now) = self.io.get(pid, (0, 0)), _read_bytes(pid)
             read, disk = read + read_now - read_before, disk + disk_now - disk_before
-        return Usage(tuple(peaks), tuple(self.before.values()), read, disk)
+        cpu = sum(_cpu_seconds(pid) - self.cpu.get(pid, 0.0) for pid in now)
+        return Usage(tuple(peaks), tuple(self.before.values()), read, disk, cpu)
 
 
 def _resident(pid: int) -> int:
@@ -160,6 +177,14 @@ def _read_bytes(pid: int) -> tuple[int, int]:
     except (psutil.Error, AttributeError):  # not known on macOS
         return 0, 0
     return getattr(counters, "read_chars", 0), counters.read_bytes
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def _forget_peak(pid: int) -> bool:
