@@ -60,6 +60,7 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     )
     assert names["by_segment"].sort("c_mktsegment").collect().equals(expected)
     assert names["count"].item() == 400
+    assert names["agree"]
     orders = pl.read_parquet("data/orders/*.parquet")
     assert names["open_orders"].item() == orders.filter(pl.col("o_orderstatus") == "O")["o_totalprice"].sum()
     above = orders.filter(pl.col("o_totalprice") > 1000)
