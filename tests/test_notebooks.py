@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-NEEDED = ("nbclient", "ipykernel", "altair", "vl_convert", "plotly", "hvplot", "matplotlib", "moto.server", "boto3", "pandas")
+NEEDED = (
+    "nbclient",
+    "ipykernel",
+    "altair",
+    "vl_convert",
+    "plotly",
+    "hvplot",
+    "matplotlib",
+    "moto.server",
+    "boto3",
+    "pandas",
+)
 
 LARGEST = 400_000  # bytes of a notebook
 
@@ -49,6 +60,8 @@ def test_what_is_stored(path: Path) -> None:
     assert found
     assert not [output for output in found if output["output_type"] == "error" or output.get("name") == "stderr"]
     text = json.dumps(found)
-    places = r"/(?:home|root|Users|tmp|work|var|opt|usr|private)/[\w.-]+|[A-Z]:\\\\|site-packages|Traceback|127\.0\.0\.1"
+    places = (
+        r"/(?:home|root|Users|tmp|work|var|opt|usr|private)/[\w.-]+|[A-Z]:\\\\|site-packages|Traceback|127\.0\.0\.1"
+    )
     assert not re.search(places, text)
     assert "image/png" not in text
