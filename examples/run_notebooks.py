@@ -1,7 +1,7 @@
 """Run the notebooks of this directory, each in a kernel of its own, and keep what they show.
 
-    python examples/run_notebooks.py            # all of them
-    python examples/run_notebooks.py examples/01-quick-start.ipynb
+python examples/run_notebooks.py            # all of them
+python examples/run_notebooks.py examples/01-quick-start.ipynb
 """
 
 from __future__ import annotations
