@@ -1,6 +1,7 @@
 # make demo    run the example on a local cluster
 # make test    run the tests
 # make lint    check style and types
+# make docs    build the documentation as a site, into build/docs
 # make venv    make the environment that the others use, in $(VENV)
 # make bench   run the benchmarks (benchmarks/README.md): results in $(DATA)/bench
 # make clean   delete what the others made, but not data and results of benchmarks
@@ -32,7 +33,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint venv bench clean
+.PHONY: help demo test lint docs venv bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -87,6 +88,18 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+$(VENV)/.docs: $(STAMP)
+	if "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
+	    "$(BIN)/python" -m pip install --quiet --editable '.[dev,docs]'; \
+	else \
+	    $(PYTHON) -m pip --python "$(BIN)/python" install --quiet --editable '.[dev,docs]'; \
+	fi
+	touch "$@"
+
+# Strict: a link that leads nowhere is an error. Nothing is fetched.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis dask-worker-space

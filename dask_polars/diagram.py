@@ -32,6 +32,7 @@ from dask_polars.progress import in_notebook
 _COLOURS = {"source": "#2e9e5b", "exchange": "#e08a1e", "fallback": "#d64545", "work": "#4a7dbf"}
 _FONT = 12  # pixels
 _CHARACTER = 6.9  # pixels, of the widest letters of such a font on average
+_BOLD = 1.1  # times that, in titles
 _LONGEST = 52  # characters of a line
 _LINE, _PAD, _GAP_X, _GAP_Y = 16, 8, 28, 36
 
@@ -165,6 +166,11 @@ def _short(line: str) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
+def _width(line: str, *, bold: bool) -> float:
+    """Guess the pixels that a line takes."""
+    return len(_short(line)) * _CHARACTER * (_BOLD if bold else 1)
+
+
 def _layers(roots: Sequence[Stage]) -> dict[str, int]:
     """Say how far each stage is from the results: further than all of its readers."""
     layers: dict[str, int] = {}
@@ -197,7 +203,7 @@ def _columns(roots: Sequence[Stage]) -> dict[str, float]:
 
 def _places(roots: Sequence[Stage], boxes: Sequence[Box]) -> dict[str, Place]:
     layers, columns = _layers(roots), _columns(roots)
-    width = max(len(_short(line)) for box in boxes for line in box.lines) * _CHARACTER + 2 * _PAD
+    width = max(_width(line, bold=not row) for box in boxes for row, line in enumerate(box.lines)) + 2 * _PAD
     heights = [0.0] * (max(layers.values()) + 1)
     for box in boxes:
         layer = layers[box.stage.token]

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+from tests.documents import ROOT, make_data, run
 
-
-def blocks() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-
-def make_data(directory: Path) -> None:
-    orders = pl.DataFrame(
-        {
-            "o_orderkey": range(400),
-            "o_custkey": [i % 37 for i in range(400)],
-            "o_orderstatus": [("F", "O", "P")[i % 3] for i in range(400)],
-            "o_totalprice": [float(i * 7919 % 5000) for i in range(400)],
-            "o_orderdate": [date(1994, 1, 1) + timedelta(days=3 * i) for i in range(400)],
-        }
-    )
-    customer = pl.DataFrame(
-        {"c_custkey": range(40), "c_mktsegment": [("BUILDING", "MACHINERY")[i % 2] for i in range(40)]}
-    )
-    for name, frame in (("orders", orders), ("customer", customer)):
-        (directory / "data" / name).mkdir(parents=True)
-        for number, part in enumerate(frame.iter_slices(frame.height // 4)):
-            part.write_parquet(directory / "data" / name / f"part-{number}.parquet")
+README = ROOT / "README.md"
 
 
 @pytest.mark.cluster
@@ -42,13 +20,7 @@ def make_data(directory: Path) -> None:
 def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_data(tmp_path)
     monkeypatch.chdir(tmp_path)
-    found = blocks()
-    assert len(found) >= 4
-    names: dict[str, Any] = {"cluster_of_the_tests": client}
-    for number, block in enumerate(found):
-        # The workers were started in another directory.
-        code = block.replace("Client()", "cluster_of_the_tests").replace('"data/', f'"{tmp_path}/data/')
-        exec(compile(code, f"README.md, block {number + 1}", "exec"), names)
+    names = run(README, client, tmp_path)
     expected = (
         pl.scan_parquet("data/orders/*.parquet")
         .filter(pl.col("o_orderdate") >= pl.date(1995, 1, 1))
@@ -63,10 +35,6 @@ def test_the_readme_runs(client: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["agree"]
     orders = pl.read_parquet("data/orders/*.parquet")
     assert names["open_orders"].item() == orders.filter(pl.col("o_orderstatus") == "O")["o_totalprice"].sum()
-    above = orders.filter(pl.col("o_totalprice") > 1000)
-    assert names["highest"].max() == orders["o_totalprice"].max()
-    assert names["kept_rows"].item() == names["table"].num_rows == above.height
-    assert names["expensive"].item() == above.filter(pl.col("o_totalprice") > 2000).height
     assert names["read_by_tasks"].collect().equals(orders)
     recent = orders.filter(pl.col("o_orderdate") >= pl.date(1995, 1, 1)).sort("o_orderkey")
     for kind in ("csv", "json", "arrow", "delta", "iceberg"):
