@@ -27,13 +27,13 @@ from dask_polars.versions import _make_probe
 VARIABLE = "POLARS_MAX_THREADS"
 
 # The text of a module and not its name: the configuration also reaches machines where dask_polars is not installed (SSHCluster
-# sends it), whose workers must start all the same.
-PRELOAD = """
+# sends it), whose workers must start all the same. A worker logs the text when it starts, and SSHCluster takes a blank line in what
+# a worker logs for its end: so there is none in the text, and it does not end with a new line.
+PRELOAD = """\
 try:
     from dask_polars.workers import dask_setup
 except ImportError:
-    pass
-"""
+    pass"""
 
 # What spawning workers has left in our own environment is not what the user has set.
 _values_set_by_us: set[str] = set()

@@ -56,6 +56,12 @@ def test_install_preloads(config: Any) -> None:
     assert config.get("distributed.worker.preload") == ["mine", workers.PRELOAD]
 
 
+def test_the_log_of_a_preload_has_no_blank_lines() -> None:
+    """SSHCluster reads the log of a worker until it has its address, and takes a blank line for the end of the worker."""
+    assert all(line.strip() for line in f"Creating preload: {workers.PRELOAD}\n".splitlines())
+    assert not workers.PRELOAD.endswith("\n")
+
+
 def test_arguments_of_other_preloads_are_left_alone(config: Any) -> None:
     with config.set({"distributed.worker.preload-argv": [["--x"]]}):
         workers.install_preloads()
