@@ -89,16 +89,8 @@ lint: $(STAMP)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-$(VENV)/.docs: $(STAMP)
-	if "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
-	    "$(BIN)/python" -m pip install --quiet --editable '.[dev,docs]'; \
-	else \
-	    $(PYTHON) -m pip --python "$(BIN)/python" install --quiet --editable '.[dev,docs]'; \
-	fi
-	touch "$@"
-
 # Strict: a link that leads nowhere is an error. Nothing is fetched.
-docs: $(VENV)/.docs
+docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
