@@ -29,6 +29,7 @@ from dask_polars.dsl.expressions import (
     shape,
     to_expr,
 )
+from dask_polars.plan import moments, sequences
 
 DtypeOf = Callable[[Expression], pl.DataType]
 PREFIX = "__dp_partial_"
@@ -119,6 +120,8 @@ class Decomposition:
             self.reason = f"`{name}` cannot be computed in parts"
 
     def _aggregation(self, tree: Expression) -> Expression | None:
+        if function_name(tree) == "Correlation":
+            return moments.correlation(self, tree)
         name, value = self._single_input(tree)
         if name is None or (value is not None and shape(value) not in (Shape.ROW, Shape.ROWS)):
             return None
@@ -267,4 +270,11 @@ _HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expres
     "NUnique": Decomposition._n_unique,
     "HasNulls": Decomposition._has_nulls,
     "Implode": Decomposition._implode,
+    "Skew": moments.shape_of_values,
+    "Kurtosis": moments.shape_of_values,
+    "Entropy": moments.entropy,
+    "IsEmpty": sequences.is_empty,
+    "IsSorted": sequences.is_sorted,
+    "Item": sequences.item,
+    "ConcatVertical": sequences.join,
 }

@@ -22,7 +22,15 @@ from dask_polars.dsl.expressions import (
     to_expr,
 )
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import filter_node, group_by_node, select_node, slice_node, sort_node
+from dask_polars.dsl.schemas import (
+    expression_dtypes,
+    filter_node,
+    group_by_node,
+    select_node,
+    slice_node,
+    sort_node,
+    with_columns_node,
+)
 from dask_polars.plan.order_statistics import quantile_node
 from dask_polars.plan.outputs import OUTPUT, Lifted, Lifter
 from dask_polars.plan.reverse import reverse_node
@@ -376,6 +384,29 @@ def _extreme(lifter: Lifter, tree: Expression) -> Lifted:
         keys, descending = [_tree(pl.col(by).is_nan()), *keys], [False, *descending]
     first = slice_node(0, 1, sort_node(keys, node, descending=descending))
     return Lifted(first, _tree(pl.col(name).first()), scalar=True)
+
+
+@_rule("Function.Correlation", table=SCALAR_RULES)
+def _spearman(lifter: Lifter, tree: Expression) -> Lifted | None:
+    """The correlation of ranks, of the rows that have both values; that of values is computed in parts."""
+    method = _options(tree)["method"]
+    if kind_of(method) != "SpearmanRank":
+        return None
+    node, names = lifter.columns(_inputs(tree))
+    schema = lifter.planner.schema(node)
+    node = filter_node(_tree(pl.all_horizontal(pl.col(name).is_not_null() for name in names)), node)
+    ranks = [lifter.name() for _ in names]
+    ranked = [alias(_tree(pl.col(name).rank("average")), rank) for name, rank in zip(names, ranks, strict=True)]
+    node = with_columns_node(ranked, node)
+    # Of no rows at all it is not null, as that of values is.
+    out = pl.corr(*ranks).fill_null(float("nan"))
+    floats = [name for name in names if schema[name].is_float()]
+    if method["SpearmanRank"] and floats:
+        out = (
+            pl.when(pl.any_horizontal(pl.col(name).is_nan().any() for name in floats)).then(float("nan")).otherwise(out)
+        )
+    dtype = expression_dtypes([tree], lifter.planner.schema(lifter.base))[0]
+    return Lifted(node, _tree(out.cast(dtype)), scalar=True)
 
 
 @_rule("Gather", table=SCALAR_RULES)

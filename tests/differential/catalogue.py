@@ -15,6 +15,7 @@ from tests.differential import (
     catalogue_sort,
     catalogue_statistics,
     catalogue_union,
+    catalogue_values,
     catalogue_wide,
     catalogue_windows,
 )
@@ -37,6 +38,7 @@ _MODULES = {
     "mixed": catalogue_mixed,
     "statistics": catalogue_statistics,
     "reshape": catalogue_reshape,
+    "values": catalogue_values,
 }
 CASES: dict[str, Case] = {f"{kind}-{case.name}": case for kind, module in _MODULES.items() for case in module.CASES}
 COUNT = sum(len(module.CASES) for module in _MODULES.values())

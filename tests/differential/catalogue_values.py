@@ -1,0 +1,77 @@
+"""Aggregations taken apart, rows picked by their numbers, bins: what once needed all values at one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from tests.differential.catalogue_base import case
+from tests.helpers import Tables
+
+c = pl.col
+
+
+def select(*exprs: Any, **named: Any) -> Callable[[Tables], Any]:
+    return lambda t: t.a.select(*exprs, **named)
+
+
+def grouped(*exprs: Any, by: str = "g", **named: Any) -> Callable[[Tables], Any]:
+    return lambda t: t.a.group_by(by).agg(*exprs, **named)
+
+
+MOMENTS = [
+    case("skew", select(c("x", "y", "i32", "u8", "f32", "b", "dec").skew())),
+    case("skew_unbiased", select(c("x", "y").skew(bias=False), n=c("f64").skew(bias=False))),
+    case("kurtosis", select(c("x", "y", "i32", "u8", "f32").kurtosis())),
+    case("kurtosis_arguments", select(a=c("y").kurtosis(bias=False), b=c("y").kurtosis(fisher=False),
+                                      c=c("x").kurtosis(fisher=False, bias=False), d=c("nul").kurtosis())),
+    case("skew_of_constant", select(a=(c("y") * 0 + 0.5).skew(), b=(c("h") * 0).kurtosis())),
+    case("skew_far_from_zero", select((c("y") + 1e6).skew().round(4))),
+    case("skew_filtered", select(c("y").filter(c("h") > 1).skew(), n=c("x").filter(c("id") < 0).kurtosis())),
+    case("skew_beside_rows", lambda t: t.a.select("id", s=c("y") - c("y").skew())),
+    case("skew_of_groups", grouped(c("x").skew(), k=c("y").kurtosis(bias=False)), "any"),
+    case("skew_of_single_rows", grouped(c("x").skew(), k=c("y").kurtosis(bias=False), by="id"), "any"),
+    case("corr", select(pl.corr("x", "y"), i=pl.corr("id", "k"), f=pl.corr("f64", "y"), s=pl.corr("y", "y"))),
+    case("corr_of_constant", select(pl.corr("y", c("h") * 0 + 0.5))),
+    case("corr_f32", select(pl.corr(c("y").cast(pl.Float32), c("h").cast(pl.Float32)))),
+    case("cov", select(pl.cov("x", "y"), a=pl.cov("id", "k", ddof=0), b=pl.cov("x", "i16", ddof=40))),
+    case("corr_of_groups", grouped(pl.corr("x", "y").alias("r"), pl.cov("x", "id").alias("v")), "any"),
+    case("corr_spearman", select(pl.corr("x", "y", method="spearman"), k=pl.corr("id", "k", method="spearman"))),
+    case("corr_spearman_nan", select(pl.corr("f64", "y", method="spearman"),
+                                     p=pl.corr("f64", "id", method="spearman", propagate_nans=True))),
+    case("corr_spearman_of_groups", grouped(pl.corr("x", "y", method="spearman")), "any"),
+    case("entropy", select(c("h").entropy(), b=c("h").entropy(base=2), u=c("u8").entropy(), f=c("f64").entropy())),
+    case("entropy_as_they_are", select(c("h").entropy(normalize=False), b=(c("id") + 1).entropy(10, normalize=False))),
+    case("entropy_signs", select((-c("h")).entropy(), m=c("y").entropy(), z=(c("h") * 0).entropy())),
+    case("entropy_f32", select(c("h").cast(pl.Float32).entropy())),
+    case("entropy_of_groups", grouped(c("h").entropy(), b=c("x").abs().entropy(2)), "any"),
+]  # fmt: skip
+
+SEQUENCES = [
+    case("is_empty", select(c("x").is_empty(), c("x", "nul").is_empty(ignore_nulls=True).name.suffix("_"))),
+    case("is_empty_filtered", select(c("x").filter(c("id") < 0).is_empty())),
+    case("is_empty_of_groups", grouped(c("x").is_empty(), n=c("x").is_empty(ignore_nulls=True)), "any"),
+    case("is_sorted", select(c("id", "x", "g", "nul", "b", "dt").is_sorted())),
+    case("is_sorted_descending", select((-c("id")).is_sorted(descending=True), n=c("id").is_sorted(descending=True))),
+    case("is_sorted_any_way", select(c("id").is_sorted(descending=None), n=(-c("id")).is_sorted(descending=None),
+                                     x=c("x").is_sorted(descending=None, nulls_last=None))),
+    case("is_sorted_nulls", lambda t: t.a.sort("x", nulls_last=True, maintain_order=True).select(
+        a=c("x").is_sorted(nulls_last=True), d=c("x").is_sorted(nulls_last=None))),
+    case("is_sorted_nans", lambda t: t.a.sort("f64", maintain_order=True).select(c("f64").is_sorted())),
+    case("is_sorted_across_cuts", select((c("id") % 3).is_sorted(), t=(c("id") // 3).is_sorted())),
+    case("is_sorted_of_groups", grouped(c("id").is_sorted(), x=c("x").is_sorted()), "any"),
+    case("item", lambda t: t.a.filter(c("id") == 3).select(c("g").item(), x=c("x").item()), raises="empty"),
+    case("item_none", lambda t: t.a.filter(c("id") < 0).select(c("g").item(allow_empty=True))),
+    case("item_missing", lambda t: t.a.filter(c("id") < 0).select(c("g").item()),
+         raises="small empty one allnull dup none_right"),
+    case("item_of_many", select(c("id").item()), raises="small empty allnull dup none_right"),
+    case("str_join", select(c("s").str.join("-"), n=c("g").str.join("", ignore_nulls=False), e=c("g").str.join(", "))),
+    case("str_join_numbers", select(c("id").str.join(","))),
+    case("str_join_filtered", select(c("g").filter(c("h") == 2).str.join("+"))),
+    case("str_join_of_groups", grouped(c("s").str.join("/"), n=c("g").str.join(ignore_nulls=False).alias("j"), by="h"),
+         "any"),
+]  # fmt: skip
+
+CASES = [*MOMENTS, *SEQUENCES]
