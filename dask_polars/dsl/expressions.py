@@ -36,6 +36,7 @@ _INPUT_FIELDS: dict[str, tuple[str, ...]] = {
     "RenameAlias": ("expr",),
     "Eval": ("expr",),
     "StructEval": ("expr",),
+    "PipeWithDtype": ("input",),
 }
 _LEAVES = ("Column", "Literal", "Selector", "Field", "DataTypeFunction")
 

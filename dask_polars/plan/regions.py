@@ -11,6 +11,7 @@ from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
 from dask_polars.dsl.leaves import PIPE
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node, slice_node
+from dask_polars.dsl.typed import mentions_types, resolve_types
 from dask_polars.dsl.sql import SQL, resolve_sql
 from dask_polars.plan.stats import stats_expressions
 
@@ -131,6 +132,8 @@ def _simplify_once(node: Node, schema_of: SchemaOf) -> Node:
                 return select
     if node.kind == "Scan":
         return _simplify_scan(node)
+    if len(node.inputs) == 1 and mentions_types(node):
+        return resolve_types(node, schema_of(node.input))
     if node.kind == SQL:
         return resolve_sql(node, [schema_of(child) for child in node.inputs]) or node
     if node.kind == PIPE:

@@ -74,4 +74,27 @@ SEQUENCES = [
          "any"),
 ]  # fmt: skip
 
-CASES = [*MOMENTS, *SEQUENCES]
+
+
+def doubled(expr: pl.Expr, dtype: Any) -> pl.Expr:
+    return expr * 2 if dtype.is_numeric() else expr
+
+
+TYPED = [
+    case("pipe_with_dtype", select("id", c("x").pipe_with_dtype(doubled), z=c("s").pipe_with_dtype(doubled))),
+    case("pipe_with_dtype_of_many", lambda t: t.a.select(c("id", "x", "g", "i8").pipe_with_dtype(doubled))),
+    case("pipe_with_dtype_inside", lambda t: t.a.with_columns(z=c("y").pipe_with_dtype(doubled).cum_sum() + c("id"))),
+    case("pipe_with_dtype_of_two", select(z=pl.pipe_with_dtype(["s", "x"], lambda e: pl.concat_str(x for x, _ in e)))),
+    case("pipe_with_dtype_twice", select(c("y").pipe_with_dtype(doubled).pipe_with_dtype(doubled))),
+    case("pipe_with_dtype_filter", lambda t: t.a.filter(c("x").pipe_with_dtype(doubled) > 3).select("id")),
+    case("pipe_with_dtype_sort", lambda t: t.a.sort(c("h").pipe_with_dtype(doubled), "id").select("id")),
+    case("pipe_with_dtype_groups", grouped(c("y").pipe_with_dtype(doubled).sum()), "any"),
+    case("pipe_with_dtype_keys", lambda t: t.a.group_by(c("h").pipe_with_dtype(doubled)).agg(pl.len()), "any"),
+    case("pipe_with_dtype_over", select("id", z=c("y").pipe_with_dtype(doubled).sum().over("h"))),
+    case("bounds", select(c("i8", "u16", "i128", "f32", "f64", "d", "dt").upper_bound(), l=c("i64").lower_bound())),
+    case("bounds_beside_rows", lambda t: t.a.with_columns(l=c("i8").lower_bound(), u=c("u8").upper_bound() - c("u8"))),
+    case("bounds_filter", lambda t: t.a.filter(c("u8") == c("u8").upper_bound()).select("id")),
+    case("bounds_of_groups", grouped(c("i8").upper_bound(), x=c("x").fill_null(c("f64").lower_bound()).min()), "any"),
+]
+
+CASES = [*MOMENTS, *SEQUENCES, *TYPED]
