@@ -13,8 +13,6 @@ __all__ = ["FALLBACKS"]
 _METHODS: Mapping[str, str] = {
     "LazyFrame.inspect LazyFrame.map_batches": "a Python function is promised the whole frame; "
     "`map_partitions` calls one with each partition",
-    "LazyFrame.gather": "rows are picked by their numbers, in an order and as often as these say; "
-    "`with_row_index` and a join are distributed",
     "Expr.map_batches Expr.inspect": "a Python function is promised the whole column; with `is_elementwise=True` "
     "`map_batches` calls it with each partition",
     "Expr.approx_n_unique": "the sketch cannot be had in parts, and the estimate must be that of Polars; of the rows only the "
@@ -30,12 +28,9 @@ _METHODS: Mapping[str, str] = {
     "Expr.rolling Expr.rolling_max_by Expr.rolling_mean_by Expr.rolling_median_by Expr.rolling_min_by Expr.rolling_quantile_by "
     "Expr.rolling_rank_by Expr.rolling_std_by Expr.rolling_sum_by Expr.rolling_var_by": "windows by the values of another column; "
     "not done yet for expressions, `LazyFrame.rolling` is distributed",
-    "Expr.append Expr.extend_constant Expr.reshape": "the result has a height of its own, which no rows of the frame stand for",
-    "Expr.gather Expr.search_sorted": "rows are looked up anywhere in the column",
-    "Expr.rle": "the runs have a height of their own; `rle_id`, which numbers them, is distributed",
-    "Expr.entropy Expr.kurtosis Expr.skew Expr.is_sorted Expr.is_empty Expr.item Expr.str.join": "an aggregation that is not taken "
-    "apart into one of each partition yet; in groups it runs behind a shuffle",
-    "Expr.pipe_with_dtype": "the expression is not there before Polars runs the query",
-    "Expr.lower_bound Expr.upper_bound": "Polars calls it neither row by row nor an aggregation: it is one value, of the type alone",
+    "Expr.reshape": "values of several partitions may be in one list, and whether they go into lists evenly is known of all "
+    "of them only",
+    "Expr.search_sorted": "a binary search, whose answer over values that are not sorted, which Polars does not check, is "
+    "that of the steps it takes over all of them; where they are sorted, `(a < value).sum()` is distributed",
 }
 FALLBACKS: Mapping[str, str] = {name: why for names, why in _METHODS.items() for name in names.split()}

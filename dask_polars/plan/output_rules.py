@@ -29,6 +29,7 @@ from dask_polars.dsl.schemas import (
     select_node,
     slice_node,
     sort_node,
+    union_node,
     with_columns_node,
 )
 from dask_polars.plan.order_statistics import quantile_node
@@ -321,6 +322,51 @@ def _arg_where(lifter: Lifter, tree: Expression) -> Lifted:
     return Lifted(filter_node(column(name), node), column(index))
 
 
+@_rule("Function.RLE")
+def _runs(lifter: Lifter, tree: Expression) -> Lifted:
+    """The runs, which are numbered, are groups."""
+    node, name = _column_of(lifter, _inputs(tree)[0])
+    run, length = lifter.name(), lifter.name()
+    node = with_columns_node([alias(_tree(pl.col(name).rle_id()), run)], node)
+    of_run = [alias("Len", length), alias(_tree(pl.col(name).first()), name)]
+    node = group_by_node([column(run)], of_run, node, maintain_order=True)
+    return Lifted(node, _tree(pl.struct(pl.col(length).alias("len"), pl.col(name).alias("value"))))
+
+
+# ---------------------------------------------------------------- rows of several places
+
+
+@_rule("Gather")
+def _gather(lifter: Lifter, tree: Expression) -> Lifted:
+    node, name = _column_of(lifter, tree["Gather"]["expr"])
+    numbers, _ = _column_of(lifter, tree["Gather"]["idx"])
+    fields = {"input": None, "idxs": None, "null_on_oob": tree["Gather"]["null_on_oob"]}
+    return Lifted(Node("Gather", fields, (node, numbers)), column(name))
+
+
+@_rule("Function.Append")
+def _append(lifter: Lifter, tree: Expression) -> Lifted:
+    (dtype,) = expression_dtypes([tree], lifter.planner.schema(lifter.base))
+    name = lifter.name()
+    parts = []
+    for item in _inputs(tree):
+        node, own = _column_of(lifter, item)
+        parts.append(select_node(None, [alias(_tree(pl.col(own).cast(dtype)), name)], node))
+    return Lifted(union_node(parts), column(name))
+
+
+@_rule("Function.ExtendConstant")
+def _extend_constant(lifter: Lifter, tree: Expression) -> Lifted | None:
+    values, value, count = _inputs(tree)
+    times = _number(count)
+    if times is None or times < 0 or shape(value) is not Shape.LITERAL:
+        return None
+    node, name = _column_of(lifter, values)
+    dtype = lifter.planner.schema(node)[name]
+    added = pl.DataFrame(schema={name: dtype}).select(pl.col(name).extend_constant(to_expr(value), times))
+    return Lifted(union_node([node, decode(added.lazy())]), column(name))
+
+
 # ---------------------------------------------------------------- rows that an expression brings along
 
 
@@ -413,7 +459,8 @@ def _spearman(lifter: Lifter, tree: Expression) -> Lifted | None:
 def _get(lifter: Lifter, tree: Expression) -> Lifted | None:
     place = _number(tree["Gather"]["idx"])
     if place is None:
-        return None
+        picked = _gather(lifter, tree)
+        return Lifted(picked.node, _tree(to_expr(picked.tree).first()), scalar=True)
     node, name = _column_of(lifter, tree["Gather"]["expr"])
     # Of the rows from there on, the first one; of a row that is not there Polars says so.
     there = slice_node(place, 1, node)

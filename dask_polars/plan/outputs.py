@@ -25,6 +25,7 @@ from dask_polars.dsl.expressions import (
     children,
     column,
     columns_of,
+    function_name,
     kind_of,
     map_children,
     named_like,
@@ -101,7 +102,8 @@ def lower_outputs(planner: Planner, region: Region, trees: Sequence[Expression])
     if all(item is not None and item.node is source and not item.scalar for item in found):
         return None
     rows = planner.lower(source)
-    if planner.partitions_for(rows.size, rows.npartitions) == 1 and not any(map(_is_unknown, found)):
+    as_written = not any(map(_is_unknown, found)) and not any(map(_panics, trees))
+    if planner.partitions_for(rows.size, rows.npartitions) == 1 and as_written:
         # The few columns that are needed fit into one partition.
         build = Region(region.chain, core).build
         return planner.fragment("select", build, [planner.gather(rows)], [schema])
@@ -315,6 +317,11 @@ class Lifter:
 
 def _is_unknown(item: Lifted) -> bool:
     return any(node.kind == GATHERED and node.fields["unknown"] for node in walk(item.node))
+
+
+def _panics(tree: Expression) -> bool:
+    """Recognize `rle`, which in Polars 2.1 panics over a frame of several chunks, as gathered partitions are."""
+    return any(function_name(item) == "RLE" for item in walk_expression(tree))
 
 
 def _named(tree: Expression, name: str) -> Expression:

@@ -11,8 +11,8 @@ from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
 from dask_polars.dsl.leaves import PIPE
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node, slice_node
-from dask_polars.dsl.typed import mentions_types, resolve_types
 from dask_polars.dsl.sql import SQL, resolve_sql
+from dask_polars.dsl.typed import mentions_types, resolve_types
 from dask_polars.plan.stats import stats_expressions
 
 SchemaOf = Callable[[Node], Mapping[str, pl.DataType]]

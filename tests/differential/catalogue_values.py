@@ -75,7 +75,6 @@ SEQUENCES = [
 ]  # fmt: skip
 
 
-
 def doubled(expr: pl.Expr, dtype: Any) -> pl.Expr:
     return expr * 2 if dtype.is_numeric() else expr
 
@@ -94,7 +93,39 @@ TYPED = [
     case("bounds", select(c("i8", "u16", "i128", "f32", "f64", "d", "dt").upper_bound(), l=c("i64").lower_bound())),
     case("bounds_beside_rows", lambda t: t.a.with_columns(l=c("i8").lower_bound(), u=c("u8").upper_bound() - c("u8"))),
     case("bounds_filter", lambda t: t.a.filter(c("u8") == c("u8").upper_bound()).select("id")),
-    case("bounds_of_groups", grouped(c("i8").upper_bound(), x=c("x").fill_null(c("f64").lower_bound()).min()), "any"),
+    case("bounds_of_groups", grouped(c("i8").upper_bound()), "any"),
 ]
 
-CASES = [*MOMENTS, *SEQUENCES, *TYPED]
+OUT = "small one allnull empty dup none_right"
+
+PICKED = [
+    case("gather", lambda t: t.a.select("id", "g", "x").gather([0, 0]), raises="empty"),
+    case(
+        "gather_any_order",
+        lambda t: (
+            t.a.select("id", "g", "lst").gather([7, 1, 22, 7, -1, -23, 0, None], null_on_oob=True).select("id", "lst")
+        ),
+    ),
+    case("gather_none", lambda t: t.a.select("id", "g").gather([])),
+    case("gather_out_of_bounds", lambda t: t.a.select("id", "g").gather([0, 99]), raises=OUT),
+    case("gather_by_column", lambda t: t.a.select("id", "h", "s").gather(c("h") % 1).select("id", "s")),
+    case("gather_by_frame", lambda t: t.a.select("id", "y").gather(t.b.select(c("w") - 1), null_on_oob=True)),
+    case(
+        "gather_then_sum",
+        lambda t: t.a.select("id", "g").gather([0, -1, 0]).select(c("id").sum(), n=pl.len()),
+        raises="empty",
+    ),
+    case("expr_gather", select(c("g").gather([0, -1, 0])), raises="empty"),
+    case("expr_gather_missing", select(c("g").gather([3, 50, None], null_on_oob=True), n=c("x").max())),
+    case("expr_gather_out", select(c("id").gather([3, 50])), raises=OUT),
+    case("expr_gather_filtered", select(c("id").filter(c("h") >= 1).gather([0, 0])), raises="empty allnull"),
+    case("get_by_value", select(c("id").get(c("id").max()), x=c("y").sum()), raises="one"),
+    case("append", select(c("id").append(c("k")), n=c("x").sum())),
+    case("append_filtered", select(c("g").append(c("s").filter(c("h") == 1)))),
+    case("extend_constant", select(c("x").extend_constant(7.5, 3))),
+    case("extend_constant_null", select(c("g").extend_constant(None, 2), n=pl.len())),
+    case("rle", select(c("h").rle())),
+    case("rle_nulls", lambda t: t.a.select((c("x") > 1).rle()).unnest("x")),
+]
+
+CASES = [*MOMENTS, *SEQUENCES, *TYPED, *PICKED]
