@@ -338,6 +338,11 @@ def _runs(lifter: Lifter, tree: Expression) -> Lifted:
 
 @_rule("Gather")
 def _gather(lifter: Lifter, tree: Expression) -> Lifted:
+    return _picked(lifter, tree)
+
+
+def _picked(lifter: Lifter, tree: Expression) -> Lifted:
+    """Pick values by the numbers of their rows."""
     node, name = _column_of(lifter, tree["Gather"]["expr"])
     numbers, _ = _column_of(lifter, tree["Gather"]["idx"])
     fields = {"input": None, "idxs": None, "null_on_oob": tree["Gather"]["null_on_oob"]}
@@ -459,7 +464,7 @@ def _spearman(lifter: Lifter, tree: Expression) -> Lifted | None:
 def _get(lifter: Lifter, tree: Expression) -> Lifted | None:
     place = _number(tree["Gather"]["idx"])
     if place is None:
-        picked = _gather(lifter, tree)
+        picked = _picked(lifter, tree)
         return Lifted(picked.node, _tree(to_expr(picked.tree).first()), scalar=True)
     node, name = _column_of(lifter, tree["Gather"]["expr"])
     # Of the rows from there on, the first one; of a row that is not there Polars says so.

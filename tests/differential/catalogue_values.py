@@ -124,8 +124,8 @@ PICKED = [
     case("append_filtered", select(c("g").append(c("s").filter(c("h") == 1)))),
     case("extend_constant", select(c("x").extend_constant(7.5, 3))),
     case("extend_constant_null", select(c("g").extend_constant(None, 2), n=pl.len())),
-    case("rle", select(c("h").rle())),
-    case("rle_nulls", lambda t: t.a.select((c("x") > 1).rle()).unnest("x")),
+    case("rle", select(c("h").rle().struct.field("len"), v=c("h").rle().struct.field("value"))),
+    case("rle_nulls", lambda t: t.a.select((c("x") > 1).rle()).unnest("x").select("len", "value")),
 ]
 
 CASES = [*MOMENTS, *SEQUENCES, *TYPED, *PICKED]
