@@ -189,6 +189,7 @@ def aggregates(state: State, keys: list[str]) -> list[tuple[str, pl.Expr]]:
     for name, dtype in rest.items():
         column = pl.col(name)
         found.append((f"{name}.count()", column.count().alias(f"c_{name}")))
+        found.append((f"{name}.is_empty()", column.is_empty().alias(f"e_{name}")))
         if is_number(dtype):
             found.append((f"{name}.sum()", column.sum().alias(f"s_{name}")))
             found.append((f"{name}.mean()", column.mean().alias(f"m_{name}")))
@@ -202,6 +203,8 @@ def aggregates(state: State, keys: list[str]) -> list[tuple[str, pl.Expr]]:
             found.append((f"{name}.first()", column.first().alias(f"first_{name}")))
             found.append((f"{name}.last()", column.last().alias(f"last_{name}")))
             found.append((f"{name}.implode()", column.implode().alias(f"l_{name}")))
+            if dtype == pl.String:
+                found.append((f"{name}.str.join()", column.str.join("|").alias(f"j_{name}")))
     return found
 
 
@@ -276,6 +279,17 @@ def slice_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
     offset = draw(st.integers(-8, 8))
     length = draw(st.none() | st.integers(0, 8))
     return Step(f"slice({offset}, {length})", lambda lf, _: lf.slice(offset, length)), state
+
+
+@st.composite
+def gather_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    if not state.ordered or state.joined:
+        return None
+    numbers = draw(st.lists(st.none() | st.integers(-8, 8), max_size=6))
+    step = Step(
+        f"gather({numbers})", lambda lf, _: lf.gather(pl.lit(pl.Series(numbers, dtype=pl.Int64)), null_on_oob=True)
+    )
+    return step, state
 
 
 @st.composite
@@ -392,7 +406,7 @@ def wide_filter_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
 
 STEPS = [
     filter_steps, filter_steps, with_columns_steps, select_steps, rename_steps, group_by_steps, group_by_steps,
-    scalar_steps, sort_steps, unique_steps, slice_steps, join_steps, join_steps, concat_steps, row_index_steps,
+    scalar_steps, sort_steps, unique_steps, slice_steps, gather_steps, join_steps, join_steps, concat_steps, row_index_steps,
     explode_steps, top_k_steps, wide_steps, wide_steps, window_steps, window_steps, wide_filter_steps,
 ]  # fmt: skip
 
