@@ -36,8 +36,8 @@ def test_they_are_there() -> None:
     assert len(NOTEBOOKS) == 4
 
 
-@pytest.mark.cluster
-@pytest.mark.timeout(280)
+@pytest.mark.xdist_group("notebooks")  # their clusters are their own, so they run beside the tests of the cluster
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NEEDED:
