@@ -52,6 +52,8 @@ class Options:
     count_keys_above : int, optional
         Bytes from which on the keys of a side of a join are counted before it is shuffled, so that those with most of the
         rows are split; None for never.
+    adaptive : bool
+        Whether a query on a cluster may run in steps, to decide again what was decided on a guess.
     overwrite : bool
         Whether sinks replace what is there.
     progress : {"auto", True, False}
@@ -65,6 +67,7 @@ class Options:
     shuffle_method: ShuffleMethod
     split_every: int
     count_keys_above: int | None
+    adaptive: bool
     overwrite: bool
     progress: Progress = "auto"
 
@@ -107,8 +110,9 @@ class Options:
             value, choices = getattr(self, name), get_args(allowed)
             if value not in choices:
                 raise ValueError(f"{name.replace('_', '-')} must be one of {', '.join(choices)}, not {value!r}")
-        if not isinstance(self.overwrite, bool):
-            raise ValueError(f"overwrite must be true or false, not {self.overwrite!r}")
+        for name in ("overwrite", "adaptive"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.progress != "auto" and not isinstance(self.progress, bool):
             raise ValueError(f"progress must be auto, true or false, not {self.progress!r}")
         rows, above = self.max_rows_per_partition, self.count_keys_above

@@ -56,6 +56,8 @@ class DaskEngine(Engine):
         Bytes up to which a side of a join is sent to every partition of the other.
     shuffle_method : {"auto", "p2p", "tasks"}, optional
         How rows are shuffled.
+    adaptive : bool, optional
+        Whether a query on a cluster may run in steps, to decide again what was decided on a guess.
     overwrite : bool, optional
         Whether sinks replace a file, or a directory with all that is in it, that is there already.
     progress : bool or "auto", optional
@@ -78,6 +80,7 @@ class DaskEngine(Engine):
         max_rows_per_partition: int | None = None,
         broadcast_limit: int | str | None = None,
         shuffle_method: str | None = None,
+        adaptive: bool | None = None,
         overwrite: bool | None = None,
         progress: bool | Literal["auto"] | None = None,
     ) -> None:
@@ -92,6 +95,7 @@ class DaskEngine(Engine):
             "max_rows_per_partition": max_rows_per_partition,
             "broadcast_limit": broadcast_limit,
             "shuffle_method": shuffle_method,
+            "adaptive": adaptive,
             "overwrite": overwrite,
             "progress": progress,
         }

@@ -21,6 +21,7 @@ from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
 from dask_polars.profile import profile_of
 from dask_polars.progress import watched
+from dask_polars.steps import settled
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def local_engine() -> Literal["auto", "streaming"]:
 
 def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
     """Run a plan, and put the partitions of each of its queries together."""
-    with plan.running(), watched(target, plan) as (there, _):
-        return _results(plan, there)
+    with settled(plan, target) as last, last.running(), watched(target, last) as (there, _):
+        return _results(last, there)
 
 
 def profile_plan(plan: Plan, target: Target) -> tuple[list[pl.DataFrame], pl.DataFrame]:

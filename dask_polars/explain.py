@@ -46,7 +46,7 @@ def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
     lines: list[str] = []
     for root in plan.roots:
         lines.extend(_stage_lines(root, 0, numbers, fragments))
-    return "\n".join([*lines, *_gathered(plan)])
+    return "\n".join([*lines, *_notes(plan)])
 
 
 def explain_tree(plan: Plan) -> str:
@@ -80,10 +80,15 @@ def explain_tree(plan: Plan) -> str:
 
     for root in plan.roots:
         visit(root, "", "", "")
-    return "\n".join([*lines, *_gathered(plan)])
+    return "\n".join([*lines, *_notes(plan)])
 
 
-def _gathered(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan) -> Iterator[str]:
+    if plan.questions:
+        yield ""
+        yield "Decided again when it runs on the cluster:"
+        numbers = numbered(plan.roots)
+        yield from (f"  - {item.about}: [{numbers[item.stage.token]}] runs first" for item in plan.questions)
     if plan.fallbacks:
         yield ""
         yield "Gathered to one partition:"

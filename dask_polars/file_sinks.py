@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,6 @@ def _write(sink: pl.LazyFrame, target: Target, options: Options, callback: Any) 
         target, options = here(options)
     plan = plan_queries([sink], options, target.client)
     plan.announce()
-    (output,) = plan.outputs
-    *_, done = run_plan(replace(plan, roots=(*plan.roots, output.committed)), target)
+    *_, done = run_plan(plan.over(lambda plan: (*plan.roots, plan.outputs[0].committed)), target)
     if callback is not None:
         callback(told([Written(*row) for row in done.rows()]))

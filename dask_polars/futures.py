@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dask_polars.execution import Target
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.plan import Plan
+
+if TYPE_CHECKING:
+    from dask_polars.execution import Target
 
 
 def submit(plan: Plan, target: Target) -> list[Any]:

@@ -23,6 +23,12 @@ def add_row_index(rows: pl.LazyFrame, before: pl.LazyFrame, index: int, name: st
     return rows.with_row_index(name, offset=offset + start)
 
 
+def size_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Say how much there is in a partition, in a frame of one row."""
+    found = {"rows": [rows.height], "bytes": [rows.estimated_size()]}
+    return pl.DataFrame(found, schema={"rows": pl.UInt64, "bytes": pl.UInt64})
+
+
 def count_rows_before(counts: pl.DataFrame) -> pl.DataFrame:
     """Sum up the number of rows before each partition, given the number in each."""
     rows = counts.to_series(0).cast(pl.UInt64)

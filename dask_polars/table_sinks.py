@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -103,7 +102,7 @@ def write_delta(
         return stream()
     except PlanSendError:
         return stream()  # which says so
-    plan = replace(plan, roots=(write_stage(plan.roots[0], write.request),))
+    plan = plan.over(lambda plan: (write_stage(plan.roots[0], write.request),))
     found = _written(plan, target, write.request)
     try:
         write.commit(found)

@@ -26,6 +26,7 @@ def test_defaults() -> None:
         shuffle_method="auto",
         split_every=8,
         count_keys_above=1024 * MIB,
+        adaptive=True,
         overwrite=False,
     )
     assert dask.config.get("dask-polars.partition-size") == "128 MiB"

@@ -14,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import dask_polars as dp
+from dask_polars import steps
 
 pytestmark = pytest.mark.cluster
 
@@ -49,6 +50,30 @@ def test_a_query_survives_a_killed_worker(two_workers: Any, delay: float) -> Non
         got = query.collect()
     killer.join()
     assert_frame_equal(got, ROWS.group_by("k").agg(pl.col("v").median()).sort("k"))
+
+
+def test_a_query_in_steps_survives_a_worker_that_is_killed_between_them(
+    two_workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has run is computed again where it was lost, also what came out of a shuffle."""
+    run = steps._Steps._run
+    victims = list(two_workers.run(os.getpid).values())
+
+    def run_and_kill(self: Any, plan: Any) -> Any:
+        found = run(self, plan)
+        if victims:
+            os.kill(victims.pop(), signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr(steps._Steps, "_run", run_and_kill)
+    left = dp.from_polars(ROWS, npartitions=6)
+    right = left.group_by("k").agg(pl.col("v").median().alias("m")).filter(pl.col("m") > 1000)
+    settings = {"partition-size": 4000, "broadcast-limit": 400, "shuffle-method": "p2p"}
+    with dask.config.set({f"dask-polars.{name}": value for name, value in settings.items()}):
+        got = left.join(right, on="k").collect()
+    assert len(victims) < 2
+    groups = ROWS.group_by("k").agg(pl.col("v").median().alias("m")).filter(pl.col("m") > 1000)
+    assert_frame_equal(got.sort("v"), ROWS.join(groups, on="k").sort("v"))
 
 
 def test_categories_inside_of_keys_mean_the_same_in_all_processes(client: Any) -> None:

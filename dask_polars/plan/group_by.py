@@ -37,7 +37,8 @@ from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
-from dask_polars.plan.stages import Placement, Size, Stage
+from dask_polars.plan.stages import KeyStage, Placement, Size, Stage
+from dask_polars.plan.steps import Question, could_be_below
 from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
 from dask_polars.plan.wide import with_columns_of_other_rows
 
@@ -157,7 +158,7 @@ def _lower_in_parts(
             return _run_placed(planner, region, rows)
     most = min(groups * rows.npartitions, rows.size.rows)
     size = Size.guess(most, planner.schema(partial), doubt=rows.size.doubt)
-    parts = planner.fragment(
+    parts: Stage = planner.fragment(
         "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
     )
 
@@ -176,7 +177,12 @@ def _lower_in_parts(
         node = select_node(None, [*(column(name) for name in names), *finals], node)
         return region.over(cast_to(planner, node, planner.schema(core)))
 
-    out = Size.guess(groups, planner.schema(core), doubt=rows.size.doubt)
+    parts = planner.as_known(parts)
+    ran = isinstance(parts, KeyStage)
+    size = parts.size if ran else size
+    if planner.asks and not ordered and not ran and could_be_below(size, planner.options.partition_size):
+        planner.questions.append(Question(parts, "group_by: whether there are few groups"))
+    out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):
         combined = planner.tree("groupby-combine", parts, combine)

@@ -25,9 +25,10 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import group_by_node, select_node
 from dask_polars.heavy_kernels import BUCKET, ROUTES, ROWS, Share, choose_routes, send_by_routes
 from dask_polars.plan.planner import Planner
-from dask_polars.plan.reread import per_partition
+from dask_polars.plan.reread import is_cheap, per_partition
 from dask_polars.plan.shuffling import Nulls, numbered, shuffle_rows
-from dask_polars.plan.stages import CallStage, Input, Mode, Size, Stage
+from dask_polars.plan.stages import CallStage, Input, KeyStage, Mode, Size, Stage
+from dask_polars.plan.steps import Question
 
 # Buckets of hashes for each partition: so a bucket that is heavy has many times the rows of an ordinary one.
 BUCKETS = 16
@@ -91,7 +92,7 @@ def routes_of(planner: Planner, split: Sequence[Keyed], npartitions: int) -> Sta
     shares = tuple(
         Share(keyed.side, target / _row_bytes(keyed.rows.size), _row_bytes(keyed.rows.size)) for keyed in split
     )
-    return CallStage(
+    routes = CallStage(
         operation="heavy-keys",
         schema=ROUTES,
         npartitions=1,
@@ -101,6 +102,17 @@ def routes_of(planner: Planner, split: Sequence[Keyed], npartitions: int) -> Sta
         arguments=(shares, npartitions),
         note="buckets of hashes with more rows than a partition should have",
     )
+    if planner.asks and routes.token not in planner.known:
+        about = "join: whether there are keys that have to be split"
+        # What is not read from files again is kept, or counting would compute it twice.
+        computed = [keyed.rows for keyed in split if not (is_cheap(keyed.rows) or isinstance(keyed.rows, KeyStage))]
+        planner.questions.extend(Question(stage, about) for stage in (*computed, routes))
+    return planner.as_known(routes)
+
+
+def are_none(routes: Stage) -> bool:
+    """Say whether it is known that no bucket is heavy."""
+    return routes.size.exact and routes.size.rows == 0
 
 
 def _row_bytes(size: Size) -> float:

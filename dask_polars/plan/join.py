@@ -26,7 +26,7 @@ from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.colocated import JoinSide, colocated
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
-from dask_polars.plan.heavy import Keyed, may_be_heavy, routed_shuffle, routes_of
+from dask_polars.plan.heavy import Keyed, are_none, may_be_heavy, routed_shuffle, routes_of
 from dask_polars.plan.lineage import bound_of, distinct_after, renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
@@ -40,6 +40,7 @@ from dask_polars.plan.shuffling import (
     with_position,
 )
 from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
+from dask_polars.plan.steps import Question, could_be_below, is_guess
 
 # Joins of which a side may be copied, to be broadcast or because a key is heavy: every row of the other side then meets all
 # rows that it can match, and rows of the copied side that match nothing do not appear, or would appear once for each copy.
@@ -104,6 +105,11 @@ class Sides:
             return self.how in _COPIED_RIGHT and self.arguments["validation"] not in _CHECKS_LEFT
         return self.how in _COPIED_LEFT and self.arguments["validation"] not in _CHECKS_RIGHT
 
+    def may_be_broadcast(self, side: str) -> bool:
+        """Say whether all rows of a side can be sent to each partition of the other, where their order is not wanted."""
+        other, first = ("left", "Right") if side == "right" else ("right", "Left")
+        return self.meets_copies(other) and not self.order.startswith(first)
+
     def nulls(self, side: str) -> Nulls:
         """Say where the rows of a side go that have a null among their keys."""
         if self.nulls_match:
@@ -138,6 +144,8 @@ def lower_join(planner: Planner, region: Region) -> Stage:
         placement = _placement_after(sides.how, together.left, together.right)
         return _join(planner, region, together, "join", Mode.ALIGNED, Mode.ALIGNED, placement)
     broadcast = _side_to_broadcast(planner, sides)
+    if broadcast is None and planner.asks:
+        _ask_for_sizes(planner, sides)
     if broadcast == "right":
         return _broadcast_right(planner, region, sides)
     if broadcast == "left":
@@ -177,11 +185,9 @@ def _one_fits(planner: Planner, sides: Sides) -> bool:
 
 def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     """Choose the side that is sent to all partitions of the other; None for neither."""
-    order = sides.order
     left_fits = planner.fits(sides.left.size, planner.options.broadcast_limit)
     right_fits = planner.fits(sides.right.size, planner.options.broadcast_limit)
-    may_right = sides.meets_copies("left") and order not in ("Right", "RightLeft")
-    may_left = sides.meets_copies("right") and order not in ("Left", "LeftRight")
+    may_right, may_left = sides.may_be_broadcast("right"), sides.may_be_broadcast("left")
     if sides.how == "Cross":
         left_fits = right_fits = True
     if sides.how != "Cross" and _both_placed(sides):
@@ -190,6 +196,15 @@ def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     if may_right and right_fits and (right_is_smaller or not (may_left and left_fits)):
         return "right"
     return "left" if may_left and left_fits else None
+
+
+def _ask_for_sizes(planner: Planner, sides: Sides) -> None:
+    """Ask how large a side is that would be broadcast if it were smaller than it is thought to be."""
+    limit = planner.options.broadcast_limit
+    for side, rows, other in (("left", sides.left, sides.right), ("right", sides.right, sides.left)):
+        spared = other.size.bytes > limit  # only then it is worth to have the rows of this side wait for each other
+        if sides.may_be_broadcast(side) and spared and could_be_below(rows.size, limit) and is_guess(rows):
+            planner.questions.append(Question(rows, f"join: whether its {side} side is small enough to be broadcast"))
 
 
 def _broadcast_right(planner: Planner, region: Region, sides: Sides) -> Stage:
@@ -295,6 +310,7 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
     split = [item for item in keyed if sides.meets_copies(item.side) and may_be_heavy(planner, item.rows)]
     # A side that is placed by the keys already stays where it is: it could not be copied.
     routes = routes_of(planner, split, npartitions) if split and placed is None else None
+    routes = None if routes is not None and are_none(routes) else routes
     left, right = (
         _shuffle(planner, item, rows, npartitions, routes) for item, rows in zip(keyed, (left, right), strict=True)
     )

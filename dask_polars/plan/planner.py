@@ -77,6 +77,12 @@ class Planner:
         The sinks, as :class:`dask_polars.plan.sink.Output`.
     tables
         What sinks to tables write, by what is in their plans: these are committed by whoever runs the plan.
+    known
+        Stages that have run, by the tokens of the stages as they were planned.
+    questions
+        What it would be good to know before the query runs, as :class:`dask_polars.plan.steps.Question`.
+    met
+        The tokens of known stages that were come across.
     """
 
     options: Options
@@ -84,6 +90,9 @@ class Planner:
     fallbacks: list[Fallback] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     tables: Mapping[str, FilesRequest] = field(default_factory=dict)
+    known: Mapping[str, Stage] = field(default_factory=dict)
+    questions: list[Any] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)
@@ -109,8 +118,20 @@ class Planner:
             simple = simplify(node, self.schema)
             region = find_region(simple, self.schema)
             handler = LOWER.get(region.core.kind, LOWER["Fallback"])
-            self._stages[node.digest] = handler(self, region)
+            self._stages[node.digest] = self.as_known(handler(self, region))
         return self._stages[node.digest]
+
+    def as_known(self, stage: Stage) -> Stage:
+        """Give a stage as it is known if it has run already."""
+        if not self.known or stage.token not in self.known:
+            return stage
+        self.met.add(stage.token)
+        return self.known[stage.token]
+
+    @property
+    def asks(self) -> bool:
+        """Whether decisions can be made again: the query may run in steps."""
+        return self.options.adaptive and self.cluster is not None
 
     def schema(self, node: Node) -> SchemaDict:
         """Give the schema of a node, as Polars resolves it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
 from dask_polars.plan.sink import Output, refuse_same_targets
 from dask_polars.plan.stages import MapStage, Size, Stage
+from dask_polars.plan.steps import Question, open_questions
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +40,42 @@ class Plan:
         What is gathered to one partition, and why.
     outputs
         What its sinks write.
+    questions
+        What is to be known before it runs, where it can run in steps.
+    again
+        Makes the plan again, with stages that have run in place of those of these tokens.
+    met
+        Which of these it came across.
     """
 
     roots: tuple[Stage, ...]
     options: Options
     fallbacks: tuple[Fallback, ...]
     outputs: tuple[Output, ...] = ()
+    questions: tuple[Question, ...] = ()
+    again: Callable[[Mapping[str, Stage]], Plan] | None = None
+    met: frozenset[str] = frozenset()
+
+    def over(self, results: Callable[[Plan], Sequence[Stage]]) -> Plan:
+        """
+        Give the plan with other results.
+
+        Parameters
+        ----------
+        results
+            Makes the stages that give them from the plan, also where it is made again.
+
+        Returns
+        -------
+        Plan
+        """
+        again = self.again
+
+        def over_again(known: Mapping[str, Stage]) -> Plan:
+            assert again is not None
+            return again(known).over(results)
+
+        return replace(self, roots=tuple(results(self)), again=None if again is None else over_again)
 
     def announce(self) -> None:
         """
@@ -95,6 +127,7 @@ def plan_queries(
     options: Options,
     client: Any = None,
     tables: Mapping[str, FilesRequest] | None = None,
+    known: Mapping[str, Stage] | None = None,
 ) -> Plan:
     """
     Plan queries for a cluster.
@@ -109,6 +142,8 @@ def plan_queries(
         The client of the cluster that they will run on; otherwise the current one, if there is one.
     tables
         What sinks to Iceberg tables write, by the ids that are in their plans. What such a query gives are its files.
+    known
+        Stages that have run, by the tokens of the stages as they were planned.
 
     Returns
     -------
@@ -119,10 +154,24 @@ def plan_queries(
     polars.exceptions.PolarsError
         Where Polars finds a query to be wrong.
     """
-    planner = Planner(options, current_cluster(client), tables=tables or {})
+    planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {})
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
-    return Plan(roots, options, tuple(planner.fallbacks), tuple(planner.outputs))
+    questions = open_questions(roots, planner.questions)
+    again = partial(_again, queries, options, client, tables)
+    return Plan(
+        roots, options, tuple(planner.fallbacks), tuple(planner.outputs), questions, again, frozenset(planner.met)
+    )
+
+
+def _again(
+    queries: Sequence[pl.LazyFrame],
+    options: Options,
+    client: Any,
+    tables: Mapping[str, FilesRequest] | None,
+    known: Mapping[str, Stage],
+) -> Plan:
+    return plan_queries(queries, options, client, tables, known)
 
 
 def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:

@@ -106,7 +106,7 @@ def test_what_comes_after_knows_that_keys_are_not_placed() -> None:
 
 def test_keys_of_computed_rows_are_counted_once_they_are_there() -> None:
     def joined(t: Any) -> Any:
-        return t.a.join(t.b, on="v").join(t.c, on="k", how="left", maintain_order="left")
+        return t.a.join(t.b, on="v").join(t.c, on="k", how="left")
 
     data = {"a": SKEWED, "b": SKEWED.select("v", x="k"), "c": KEYS}
     assert_same(joined, data, order="any", npartitions=4, config=COUNTED)

@@ -130,3 +130,16 @@ def test_queries_are_parsed() -> None:
     assert parse_queries("all") == list(range(1, 23))
     with pytest.raises(ValueError, match="no such queries"):
         parse_queries("22-23")
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("query", [3, 9, 18, 21], ids="q{}".format)
+def test_what_is_known_to_be_small_runs_in_one_step(query: int, tiny_data: Path, client: Any) -> None:
+    """The plan is the one that it would be without steps, and so are its tasks."""
+    from dask_polars.config import Options
+    from dask_polars.plan import plan_queries
+
+    lf = QUERIES[query](tables(tiny_data))
+    asking, silent = (plan_queries([lf], Options.current(adaptive=adaptive), client) for adaptive in (True, False))
+    assert asking.questions == ()
+    assert [root.token for root in asking.roots] == [root.token for root in silent.roots]
