@@ -128,7 +128,12 @@ def is_placed(placement: Placement | None, keys: Sequence[Expression]) -> bool:
 
 def groups_bound(stage: Stage, keys: Sequence[Expression]) -> float:
     """Bound the number of groups, by the number of rows and by what is known of the values of the key columns."""
-    return min(math.prod(bound_of(key, stage.distinct or {}) for key in keys), stage.size.rows)
+    return min(_product_of_values(stage, keys), stage.size.rows)
+
+
+def _product_of_values(stage: Stage, keys: Sequence[Expression]) -> float:
+    """Bound the number of groups by what is known of the values of the key columns; infinite where that is nothing."""
+    return math.prod(bound_of(key, stage.distinct or {}) for key in keys)
 
 
 # ---------------------------------------------------------------- in parts
@@ -180,7 +185,9 @@ def _lower_in_parts(
     parts = planner.as_known(parts)
     ran = isinstance(parts, KeyStage)
     size = parts.size if ran else size
-    if planner.asks and not ordered and not ran and could_be_below(size, planner.options.partition_size):
+    nothing_known = math.isinf(_product_of_values(rows, keys))
+    doubtful = nothing_known and could_be_below(size, planner.options.partition_size)
+    if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
     out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
     # Order is kept by a tree that combines neighbours.

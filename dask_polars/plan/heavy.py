@@ -87,7 +87,7 @@ def routes_of(planner: Planner, split: Sequence[Keyed], npartitions: int) -> Sta
     Stage
         One partition, with a row for each heavy bucket.
     """
-    counts = tuple(Input(planner.gather(_counts(planner, keyed, npartitions * BUCKETS))) for keyed in split)
+    counts = tuple(Input(_counts(planner, keyed, npartitions * BUCKETS)) for keyed in split)
     target = planner.options.partition_size
     shares = tuple(
         Share(keyed.side, target / _row_bytes(keyed.rows.size), _row_bytes(keyed.rows.size)) for keyed in split
@@ -128,7 +128,10 @@ def _counts(planner: Planner, keyed: Keyed, buckets: int) -> Stage:
         return group_by_node([column(BUCKET)], [decode_expr(pl.len().cast(pl.UInt64).alias(ROWS))], alone)
 
     size = Size.guess(buckets * keyed.rows.npartitions, {BUCKET: pl.UInt32(), ROWS: pl.UInt64()})
-    return per_partition(planner, f"count-keys-{keyed.side}", build, keyed.node, keyed.rows, size=size)
+    counts = per_partition(planner, f"count-keys-{keyed.side}", build, keyed.node, keyed.rows, size=size)
+    # Of many partitions there are many counts, too: a tree, so that no task has all of them.
+    total = decode_expr(pl.col(ROWS).sum())
+    return planner.tree(f"count-keys-{keyed.side}", counts, lambda leaf: group_by_node([column(BUCKET)], [total], leaf))
 
 
 def routed_shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, routes: Stage) -> Stage:

@@ -112,6 +112,14 @@ def test_keys_of_computed_rows_are_counted_once_they_are_there() -> None:
     assert_same(joined, data, order="any", npartitions=4, config=COUNTED)
 
 
+def test_counts_of_many_partitions_are_put_together_in_a_tree() -> None:
+    def joined(t: Any) -> Any:
+        return t.a.join(t.b, on="k", how="left")
+
+    config = {**COUNTED, "split-every": 2}
+    assert_same(joined, {"a": SKEWED, "b": KEYS}, order="any", npartitions=7, config=config)
+
+
 @pytest.mark.cluster
 def test_on_a_cluster(client: Any) -> None:
     def joined(t: Any) -> Any:
