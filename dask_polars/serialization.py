@@ -184,7 +184,7 @@ def _dump_other(s: pl.Series) -> tuple[str, bytes]:
     """A column that Arrow has no type for."""
     if needs_python(s.dtype):
         return "python", cloudpickle.dumps((s.name, s.dtype, s.to_list()))
-    return "polars", pickle.dumps(s)
+    return "polars", pickle.dumps(s.rechunk())  # as in `_dump`
 
 
 def _load_other(how: str, state: pa.Buffer) -> pl.Series:
@@ -208,7 +208,9 @@ def _is_small(df: pl.DataFrame) -> bool:
 
 def _dump(df: pl.DataFrame) -> tuple[dict, list[memoryview]]:
     if not df.width or _is_small(df):
-        return {"height": df.height}, [memoryview(df.serialize())] if df.width else []
+        # Of several chunks, Polars would wait for its threads here and hold the interpreter lock, which these may wait for
+        # in a Python function of another query; so on the event loop of a worker, and for ever.
+        return {"height": df.height}, [memoryview(df.rechunk().serialize())] if df.width else []
     plain = [name for name, dtype in df.schema.items() if is_arrow(dtype)]
     others = {name: _dump_other(df.get_column(name)) for name in df.columns if name not in set(plain)}
     packer = _Packer()

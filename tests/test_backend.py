@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import os
 import pickle
 import subprocess
 import sys
@@ -362,3 +363,44 @@ def test_spilling() -> None:
             assert managed == pytest.approx(size * (10 - on_disk), rel=0.05)
             for i, future in enumerate(futures):
                 assert_frame_equal(future.result(), make(i))
+
+
+BESIDE_FUNCTIONS = """
+import os, threading, time
+
+import polars as pl
+
+from dask_polars import serialization
+
+rows = pl.DataFrame({"a": range(2000), "i": pl.Series(range(2000), dtype=pl.Int128)})
+parts = pl.concat([part for part in rows.iter_slices(100)], rechunk=False)
+assert parts.n_chunks() > 1
+query = rows.lazy().with_columns(pl.col("a").map_elements(lambda a: a + 1, return_dtype=pl.Int64).alias(n) for n in "xyz")
+
+
+def forever():
+    while True:
+        query.collect(engine="in-memory")
+
+
+for _ in range(3):
+    threading.Thread(target=forever, daemon=True).start()
+for _ in range(100):
+    assert serialization.deserialize_dataframe(*serialization.serialize_dataframe(parts)).equals(rows)
+    assert serialization.deserialize_series(*serialization.serialize_series(parts["a"])).len() == 2000
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+def test_chunks_are_serialized_beside_python_functions() -> None:
+    """Polars by itself would wait here for its threads, while these wait for the interpreter."""
+    environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BESIDE_FUNCTIONS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip() == "done", done.stderr
