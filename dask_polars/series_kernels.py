@@ -222,7 +222,7 @@ def _copies(rows: pl.DataFrame, index: int, spans: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _with_context(own: pl.DataFrame, context: pl.DataFrame, index: int) -> tuple[pl.DataFrame, int]:
+def with_context(own: pl.DataFrame, context: pl.DataFrame, index: int) -> tuple[pl.DataFrame, int]:
     """Put the context around the rows of a partition; say how many come before them."""
     sent_by, rows = context[SENT_BY], context.select(own.columns)
     before, after = rows.filter(sent_by < index), rows.filter(sent_by > index)
@@ -237,13 +237,13 @@ def _with_context(own: pl.DataFrame, context: pl.DataFrame, index: int) -> tuple
 
 def run_rolling(own: pl.DataFrame, context: pl.DataFrame, index: int, template: bytes) -> pl.LazyFrame:
     """Run a rolling over a partition and its context; it gives a row for each row, and those of the context are cut."""
-    rows, before = _with_context(own, context, index)
+    rows, before = with_context(own, context, index)
     return bind(template, [rows.drop(OWN).lazy()]).slice(before, own.height)
 
 
 def run_dynamic(own: pl.DataFrame, context: pl.DataFrame, index: int, template: bytes) -> pl.LazyFrame:
     """Run a group_by_dynamic over a partition and its context; the fragment keeps the windows that start in it."""
-    return bind(template, [_with_context(own, context, index)[0].lazy()])
+    return bind(template, [with_context(own, context, index)[0].lazy()])
 
 
 def assign_windows(rows: pl.DataFrame, bounds: pl.DataFrame, name: str, template: bytes) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """The planner: one module for each operation, registered on one dispatch."""
 
 from dask_polars.plan import (
+    by_index,
     carried,
     distinct,
     fallback,
@@ -31,6 +32,7 @@ __all__ = [
     "Fallback",
     "Plan",
     "Planner",
+    "by_index",
     "carried",
     "distinct",
     "fallback",

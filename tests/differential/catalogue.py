@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.differential import (
     catalogue_aggregate,
+    catalogue_by_index,
     catalogue_distinct,
     catalogue_groupby,
     catalogue_join,
@@ -33,6 +34,7 @@ _MODULES = {
     "distinct": catalogue_distinct,
     "union": catalogue_union,
     "wide": catalogue_wide,
+    "windows-by": catalogue_by_index,
     "windows": catalogue_windows,
     "order": catalogue_order,
     "mixed": catalogue_mixed,
