@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -99,7 +100,7 @@ def summary_of(rows: pl.DataFrame, *calls: Call) -> pl.DataFrame:
 
 def _summary(rows: pl.DataFrame, call: Call) -> list[pl.Series]:
     known = rows.select(INDEX, call.value).drop_nulls()
-    ends = {"left": None, "up": None, "down": None}
+    ends: dict[str, Any] = {"left": None, "up": None, "down": None}
     last = known[call.value].tail(1)
     if not call.interpolates and known.height:
         last = _last(known, call)

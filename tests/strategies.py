@@ -361,6 +361,9 @@ def wide_expressions(state: State, name: str) -> dict[str, pl.Expr]:
             "rolling_sum": column.rolling_sum(3, min_samples=1), "shift.cum_sum": column.shift(1).cum_sum(),
             "diff.rolling_max": column.diff(2).rolling_max(2, min_samples=1),
         }  # fmt: skip
+        for by in state.columns(lambda dtype: dtype in (pl.Int32, pl.Int64))[:2]:
+            found[f"rolling_sum_by({by})"] = column.rolling_sum_by(by, "3i")
+            found[f"rolling_max_by({by})"] = column.rolling_max_by(by, "2i", closed="both")
     return found
 
 

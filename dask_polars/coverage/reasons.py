@@ -21,13 +21,12 @@ _METHODS: Mapping[str, str] = {
     "Expr.bin_intervals Expr.bin_quantiles Expr.bin_ranks Expr.qcut Expr.hist": "where the bins "
     "begin and end is up to all values; with a list of them `bin_intervals` is distributed",
     "Expr.sample Expr.shuffle": "which rows are drawn is decided over the whole column, also for a seed",
-    "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts",
-    "Expr.ewm_std Expr.ewm_var Expr.ewm_sum Expr.ewm_mean_by Expr.ewm_sum_by": "weights of all rows before; "
-    "not carried over from partition to partition yet, as `ewm_mean` is",
-    "Expr.interpolate_by": "the known values next to a missing one are found by another column, in any order of rows; not done yet",
-    "Expr.rolling Expr.rolling_max_by Expr.rolling_mean_by Expr.rolling_median_by Expr.rolling_min_by Expr.rolling_quantile_by "
-    "Expr.rolling_rank_by Expr.rolling_std_by Expr.rolling_sum_by Expr.rolling_var_by": "windows by the values of another column; "
-    "not done yet for expressions, `LazyFrame.rolling` is distributed",
+    "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts; "
+    "`cum_sum` and its like are distributed",
+    "Expr.ewm_std Expr.ewm_var Expr.ewm_sum": "weights of all rows before; "
+    "not carried over from partition to partition yet, as `ewm_mean` and `ewm_mean_by` are",
+    "Expr.rolling": "any expression, in windows by the values of another column; not done yet for expressions, "
+    "`LazyFrame.rolling` and `rolling_sum_by` and its like are distributed",
     "Expr.reshape": "values of several partitions may be in one list, and whether they go into lists evenly is known of all "
     "of them only",
     "Expr.search_sorted": "a binary search, whose answer over values that are not sorted, which Polars does not check, is "

@@ -49,7 +49,8 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     dtype, by = (dtype_of(item, schema).base_type() for item in (value, index))
     if name == WINDOWS:
         return _refuses_windows(tree["Function"]["function"][WINDOWS], dtype, by)
-    values, indices = (*_FLOATS, *_INTEGERS), (*_TIMES, *_INTEGERS)
+    values: tuple[Any, ...] = (*_FLOATS, *_INTEGERS)
+    indices: tuple[Any, ...] = (*_TIMES, *_INTEGERS)
     if name == "InterpolateBy":
         indices = (*indices, *_FLOATS)
     else:

@@ -1,6 +1,6 @@
 """
 What must not be taken for sorted is an error, also where the streaming engine of Polars does not see it; and random
-windows and as-of joins over random partitions.
+windows, functions by an index and as-of joins over random partitions.
 """
 
 from __future__ import annotations
@@ -140,3 +140,33 @@ def test_random_asof(seed: int) -> None:
     options |= {"by": rng.choice([None, None, "k"]), "tolerance": rng.choice([None, rng.randrange(40)])}
     with dask.config.set({"dask-polars.broadcast-limit": rng.choice([0, 0, "64 MiB"])}):
         same(lambda left, right: left.join_asof(right, on="t", **options), tuple(frames), rng)
+
+
+def by_index(rng: random.Random, step: Callable[[], str]) -> pl.Expr:
+    """A function of rows in the order of `t`."""
+    name = rng.choice([*("sum", "mean", "min", "max", "std", "median", "rank"), "ewm", "ewm", "interpolate"])
+    if name == "ewm":
+        return getattr(c("v"), rng.choice(["ewm_mean_by", "ewm_sum_by"]))("t", half_life=step())
+    if name == "interpolate":
+        return c("v").interpolate_by("t")
+    closed = rng.choice(("right", "both") if name == "rank" else CLOSED)
+    return getattr(c("v"), f"rolling_{name}_by")("t", step(), min_samples=rng.choice([1, 2]), closed=closed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_functions_by_index(seed: int) -> None:
+    """In any order of rows, with nulls in the index and values that are not finite."""
+    rng = random.Random(seed)
+    rows = rng.choice([1, 5, 20, 60])
+    index, step = random_index(rng, rows)
+    if rng.random() < 0.6:
+        index = index.shuffle(seed)
+    if rng.random() < 0.3:
+        index = index.gather([place if rng.random() < 0.8 else None for place in range(rows)])
+    odd = rng.choice([[], [], [float("inf")], [float("nan"), float("inf"), -float("inf")]])
+    values = rng.choices([1.5, 2.0, -3.0, None, None, *odd], k=rows)
+    frame = pl.DataFrame({"i": range(rows), "v": values}, schema={"i": pl.Int64, "v": pl.Float64}).with_columns(index)
+    exprs = [by_index(rng, step).alias(f"e{place}") for place in range(rng.choice([1, 3]))]
+    # As if partitions were large: rows are sorted into several, not into one.
+    with dask.config.set({"dask-polars.partition-size": rng.choice(["100 B", "1 kB"])}):
+        same(lambda lf: lf.with_columns(exprs), (frame,), rng)
