@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import dask
 import polars as pl
 
 ROOT = Path(__file__).parents[1]
@@ -61,10 +63,15 @@ def run(document: Path, client: Any, directory: Path, replaced: Mapping[str, str
     found = blocks(document)
     assert found
     names: dict[str, Any] = {"cluster_of_the_tests": client}
-    for number, block in enumerate(found):
-        code = re.sub(r"\bClient\([^)\n]*\)", "cluster_of_the_tests", block)
-        code = code.replace('"data/', f'"{directory}/data/')  # the workers were started in another directory
-        for text, instead in (replaced or {}).items():
-            code = code.replace(text, instead)
-        exec(compile(code, f"{document.name}, block {number + 1}", "exec"), names)
+    before = deepcopy(dask.config.config)
+    try:
+        for number, block in enumerate(found):
+            code = re.sub(r"\bClient\([^)\n]*\)", "cluster_of_the_tests", block)
+            code = code.replace('"data/', f'"{directory}/data/')  # the workers were started in another directory
+            for text, instead in (replaced or {}).items():
+                code = code.replace(text, instead)
+            exec(compile(code, f"{document.name}, block {number + 1}", "exec"), names)
+    finally:  # what a document configures is not for the tests that come after it
+        dask.config.config.clear()
+        dask.config.config.update(before)
     return names

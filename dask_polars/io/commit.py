@@ -409,11 +409,21 @@ class _Remote:
         try:
             if finals:
                 self.fs.copy([self._root(source) for source, _ in files], finals)
-        except Exception:
-            if not self.target.overwrite:
-                self._remove_all(finals)
+        except BaseException as error:
+            error.add_note(f"dask_polars: the files of {self.target.path} could not all be copied into place")
+            if self.target.overwrite:
+                error.add_note("dask_polars: some of those that were there may be replaced; write them again")
+            else:
+                self._withdraw(finals, error)
             raise
         self._remove_all(sorted(stale))
+
+    def _withdraw(self, names: Sequence[str], error: BaseException) -> None:
+        """Remove what was copied into place before an error; where that fails too, the error says so."""
+        try:
+            self._remove_all(names)
+        except Exception as other:
+            error.add_note(f"dask_polars: what was copied to {self.target.path} could not be removed: {other}")
 
     def _remove_all(self, names: Sequence[str]) -> None:
         there = [name for name in names if self.fs.exists(name)]
@@ -421,6 +431,11 @@ class _Remote:
             self.fs.rm(there)
 
     def clean(self) -> None:
+        # First the mark of an open run. A task that finds it afterwards no more, removes what it wrote; one that found it
+        # before had written everything by then, so it is on the list.
+        mark = f"{self.staging}/{_OPEN}"
+        if self.fs.exists(mark):
+            self.fs.rm_file(mark)
         names = self._find(self.staging)
         if names:
             self.fs.rm(names)

@@ -68,8 +68,9 @@ def test_a_copy_that_never_succeeds(bucket_behind_proxy: Bucket, proxy: Proxy, s
         return "error" if method == "PUT" and path.replace("=", "%3D").startswith(into) else None
 
     with dask.config.set({"dask-polars.overwrite": overwrite}):
-        with proxy.choosing(fault), pytest.raises(OSError, match="internal error"):
+        with proxy.choosing(fault), pytest.raises(OSError, match="internal error") as caught:
             write(frames(4), bucket.url, storage_options=options)
+        assert any(f"{bucket.url}/out could not all be copied" in note for note in caught.value.__notes__)
         left = names(bucket)
         assert all(name.startswith("out/") for name in left)
         assert overwrite or not left
