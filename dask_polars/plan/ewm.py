@@ -67,11 +67,18 @@ def ewm_mean(x: pl.Expr, options: Mapping[str, Any], prefix: str) -> Ewm:
     found = (_adjusted if options["adjust"] else _recursive)(x, options, prefix)
     # The least number of values counts from the first row of all.
     count = x.is_not_null().cast(pl.Int64)
-    summaries = {**found.summaries, f"{prefix}count": count.sum()}
-    counts = pl.col(f"{prefix}count")
-    carries = {**found.carries, f"{prefix}before": counts.cum_sum() - counts}
+    # Polars moves a mean by a share of the difference from it: by NaN, once it is infinite.
+    infinite = x.cast(pl.Float64).is_infinite().cast(pl.Int64)
+    summaries = {**found.summaries, f"{prefix}count": count.sum(), f"{prefix}infinite": infinite.sum()}
+    counts, infinities = pl.col(f"{prefix}count"), pl.col(f"{prefix}infinite")
+    carries = {
+        **found.carries,
+        f"{prefix}before": counts.cum_sum() - counts,
+        f"{prefix}spoilt": infinities.cum_sum() - infinities,
+    }
     enough = x.is_not_null() & (pl.col(f"{prefix}before") + count.cum_sum() >= options["min_periods"])
-    return Ewm(summaries, carries, pl.when(enough).then(found.column))
+    spoilt = pl.col(f"{prefix}spoilt") > 0
+    return Ewm(summaries, carries, pl.when(enough & spoilt).then(float("nan")).when(enough).then(found.column))
 
 
 def _own(x: pl.Expr, options: Mapping[str, Any]) -> pl.Expr:

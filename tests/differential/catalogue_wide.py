@@ -97,9 +97,10 @@ def weighted(adjust: bool, ignore_nulls: bool) -> Case:
     options = {"adjust": adjust, "ignore_nulls": ignore_nulls}
     columns = [
         c(name).ewm_mean(alpha=alpha, min_samples=least, **options).name.suffix(f"_{alpha}_{least}")
-        for name in ("x", "y", "k", "i32", "f32")
+        for name in ("x", "y", "k", "i32", "f32", "f64")
         for alpha, least in ((0.5, 1), (0.01, 4), (1.0, 1))
     ]
+    columns.append(c("f64").fill_nan(3.0).ewm_mean(com=1, **options).name.suffix("_infinite"))
     return case(f"ewm_mean_{adjust}_{ignore_nulls}", lambda t: t.a.select("id", *columns))
 
 
