@@ -128,8 +128,26 @@ def dask_tables(data: Data, run: Run) -> Iterator[tuple[Tables, Tables]]:
             expected = Tables({name: pl.scan_parquet(glob) for name, glob in globs.items()}, pl.concat)
             yield expected, Tables({name: dp.scan_parquet(glob) for name, glob in globs.items()}, dp.concat)
     else:
+        yield plain_tables(data), Tables({n: collection(f, run) for n, f in data.items()}, dp.concat)
+
+
+# The frames of the catalogue are the same for all its cases; a collection hashes its frame once.
+_collections: dict[tuple[int, int, bool], tuple[pl.DataFrame, Any]] = {}
+
+
+def collection(frame: pl.DataFrame, run: Run) -> Any:
+    """A collection of a frame, as the run cuts it."""
+    import dask_polars as dp
+
+    key = (id(frame), run.npartitions, run.with_empties)
+    kept, found = _collections.get(key, (None, None))
+    if kept is not frame:
         make = empties if run.with_empties else lambda f, n: dp.from_polars(f, npartitions=n)
-        yield plain_tables(data), Tables({n: make(f, run.npartitions) for n, f in data.items()}, dp.concat)
+        found = make(frame, run.npartitions)
+        if len(_collections) >= 256:
+            _collections.clear()
+        _collections[key] = (frame, found)
+    return found
 
 
 def attempt(query: Query, tables: Tables, collect: Callable[[Any], pl.DataFrame]) -> Outcome:

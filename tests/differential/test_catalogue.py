@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.differential.catalogue import CASES, COUNT, DATA_SETS, DISTRIBUTED, JOINS, Case, by_name, data_set
+from tests.differential.catalogue import CASES, COUNT, DATA_SETS, DISTRIBUTED, JOINS, by_name, data_set
 from tests.helpers import assert_same, plain_tables, run_plain
 
 OTHERS = [name for name in DATA_SETS if name != "small"]
@@ -65,7 +65,17 @@ def test_the_catalogue_runs_on_polars(data: str) -> None:
 
 @pytest.mark.parametrize(("name", "cut"), cuts(NAMES))
 def test_cuts(name: str, cut: str) -> None:
-    check(name, **CUTS[cut])
+    """What is flagged as distributed runs without a single partition, too."""
+    from dask_polars import FallbackError
+
+    fallback = "raise" if cut == "p7" and name in DISTRIBUTED else "silent"
+    try:
+        check(name, **CUTS[cut], fallback=fallback)
+    except AssertionError as error:
+        if isinstance(error.__cause__, FallbackError):
+            explained = by_name(name).query(plain_tables(data_set("small"))).explain()
+            pytest.fail(f"{name} is not distributed: {error.__cause__}\n{explained}")
+        raise
 
 
 @pytest.mark.parametrize(("name", "data"), rotate(NAMES, OTHERS, 1))
@@ -108,19 +118,3 @@ def test_partitions_of_few_bytes(name: str) -> None:
 def test_rows_that_do_not_fit(name: str) -> None:
     """As if no partition could hold all groups, all rows or all edges: these are shuffled."""
     check(name, npartitions=4, config={"broadcast-limit": 0, "partition-size": "200 B"})
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name in DISTRIBUTED])
-def test_does_not_fall_back(name: str) -> None:
-    """What is flagged as distributed runs without the single partition."""
-    from dask_polars import FallbackError
-
-    case: Case = by_name(name)
-    try:
-        check(name, npartitions=3, fallback="raise")
-    except AssertionError as error:
-        if isinstance(error.__cause__, FallbackError):
-            pytest.fail(
-                f"{name} is not distributed: {error.__cause__}\n{case.query(plain_tables(data_set('small'))).explain()}"
-            )
-        raise
