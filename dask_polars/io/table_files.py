@@ -27,6 +27,7 @@ from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.sinks import Recorder, SinkPayload, recording
 from dask_polars.graph.worker import ENGINE
+from dask_polars.io.attempts import attempting, wait_for_attempts
 from dask_polars.io.paths import filesystem, is_remote, open_file
 from dask_polars.io.storage import Storage
 
@@ -113,7 +114,7 @@ def write_files(rows: pl.LazyFrame, index: int, request: FilesRequest) -> pl.Dat
     def naming(args: FileProviderArgs) -> str:
         return f"{request.folder(args.partition_keys)}part-{index:05}-{request.run}-{uuid4().hex}.parquet"
 
-    with recording("parquet", naming) as recorder:
+    with attempting(request.run), recording("parquet", naming) as recorder:
         try:
             query = bind(request.template, [rows])
             request.payload.to(request.base, recorder).over(query).collect(engine=ENGINE)
@@ -166,6 +167,7 @@ def remove_files(request: FilesRequest, names: Iterable[str]) -> None:
 def remove_run(request: FilesRequest) -> None:
     """Remove whatever a run has written; it must not have been committed."""
     end_run(request)
+    wait_for_attempts(request.run)
     fs, root = _located(request, request.base)
     fs.invalidate_cache()
     for path in fs.find(root):

@@ -21,6 +21,7 @@ from polars.io.partition import FileProviderArgs, SinkedPath, SinkedPathsCallbac
 
 from dask_polars.dsl.sinks import Recorder, SinkPayload, hive_directory, recording
 from dask_polars.graph.worker import ENGINE
+from dask_polars.io.attempts import attempting
 from dask_polars.io.commit import abandon, begin, clean, commit, committed, is_open
 from dask_polars.io.staging import STAGED
 from dask_polars.io.targets import Target, Written
@@ -73,7 +74,8 @@ class Request:
 
 def begin_run(target: Target) -> pl.DataFrame:
     """Make the hidden directory that the partitions are written to."""
-    begin(target)
+    with attempting(target.run):
+        begin(target)
     return pl.DataFrame({"begun": [True]})
 
 
@@ -116,24 +118,30 @@ def _giving_up(target: Target, attempt: str) -> Iterator[None]:
     That comes too late where the run was cleaned up meanwhile, since another task has failed: then there is a directory
     again, with what this one has written.
     """
+    over = False
     try:
-        yield
-    except BaseException as error:
-        try:
-            _remove_failed(target, attempt)
-        except Exception as other:
-            error.add_note(f"dask_polars: what was written to {target.staging} could not be removed: {other}")
-        raise
+        with attempting(target.run):
+            try:
+                yield
+            except BaseException as error:
+                try:
+                    over = _remove_failed(target, attempt)
+                except Exception as other:
+                    error.add_note(f"dask_polars: what was written to {target.staging} could not be removed: {other}")
+                raise
+    finally:
+        if over:
+            time.sleep(_CAUSE_FIRST)
 
 
-def _remove_failed(target: Target, attempt: str) -> None:
-    if not is_open(target):
-        abandon(target, attempt)
-        time.sleep(_CAUSE_FIRST)
-    elif _fails_its_run():
+def _remove_failed(target: Target, attempt: str) -> bool:
+    """Remove what was written, and say whether the run was over before."""
+    over = not is_open(target)
+    if not over and _fails_its_run():
         clean(target)
     else:
         abandon(target, attempt)
+    return over
 
 
 def _fails_its_run() -> bool:

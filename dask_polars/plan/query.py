@@ -17,6 +17,7 @@ from dask_polars.dsl.cloud import Template
 from dask_polars.dsl.leaves import decode_with_sources
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, advise, level_of_user
+from dask_polars.io.attempts import wait_for_attempts
 from dask_polars.io.paths import listing_once
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
@@ -108,6 +109,9 @@ class Plan:
             yield
         except Exception as error:
             advise(error, [item.operation for item in self.fallbacks])
+            self.clean()  # so that no further task starts to write
+            for output in self.outputs:
+                wait_for_attempts(output.request.target.run)
             raise
         finally:
             self.clean()

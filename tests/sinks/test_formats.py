@@ -295,6 +295,31 @@ def test_what_fails_leaves_what_was_there(target: str, overwrite: bool, schedule
     assert os.listdir(tmp_path) == (["out"] if overwrite else [])
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_failure_is_told_when_nothing_is_written_any_more(target: str, tmp_path: Path) -> None:
+    started, ended, out = tmp_path / "started", tmp_path / "ended", tmp_path / "out"
+    out.mkdir()
+
+    def fail(part: pl.Series) -> pl.Series:
+        if 6 in part:
+            while not started.exists():
+                time.sleep(0.01)
+            raise ZeroDivisionError("a bad partition")
+        if 0 in part:
+            started.touch()
+            time.sleep(0.3)
+            ended.touch()
+        return part
+
+    lf = dp.from_polars(ROWS, npartitions=3).with_columns(
+        pl.col("v").map_batches(fail, return_dtype=pl.Int64, is_elementwise=True)
+    )
+    with dask.config.set(scheduler="threads", num_workers=3), pytest.raises(Exception, match="a bad partition"):
+        lf.sink_csv(TARGETS[target](out))
+    assert ended.exists()
+    assert not os.listdir(out)
+
+
 def test_an_empty_directory_is_a_target(threads: None, tmp_path: Path) -> None:
     dp.from_polars(ROWS, npartitions=2).sink_ipc(tmp_path)
     assert files_in(tmp_path) == ["part-00000.ipc", "part-00001.ipc"]
