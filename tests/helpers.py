@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -348,3 +350,12 @@ def multiset_difference(left: list[Row], right: list[Row], tolerances: list[Any]
             return f"a row of Polars is missing: {key} {floats}\nnearest: {candidates[:3] or list(groups)[:3]}"
         candidates.pop(match)
     return None
+
+
+def assert_empty_soon(directory: Path) -> None:
+    """Tasks that run on workers when others have failed remove what they wrote when they are done with it."""
+    for _ in range(100):
+        if not os.listdir(directory):
+            return
+        time.sleep(0.1)
+    assert not os.listdir(directory)

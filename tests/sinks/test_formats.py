@@ -24,7 +24,7 @@ from dask_polars.dsl.sinks import SinkPayload
 from dask_polars.io import commit as commits
 from dask_polars.io.targets import Target, Written
 from tests.every_type import TYPES
-from tests.helpers import RAISED, empties
+from tests.helpers import RAISED, assert_empty_soon, empties
 
 ROWS = pl.DataFrame(
     {"k": ["a", "b", None, "a", "b", "c/ d", "a"], "v": range(7), "x": [0.5, None, 2.0, 3.5, 4.0, 5.0, 6.25]},
@@ -657,7 +657,7 @@ def test_what_fails_on_a_cluster_leaves_nothing(client: Any, tmp_path: Path) -> 
         ):
             with pytest.raises(pl.exceptions.ComputeError, match="strict integer parsing failed"):
                 run()
-    assert not os.listdir(tmp_path)
+    assert_empty_soon(tmp_path)
 
 
 MANY = pl.DataFrame({"k": [index % 5 for index in range(2000)], "v": range(2000)})

@@ -18,7 +18,7 @@ from dask_polars.dsl.sinks import hive_directory
 from dask_polars.io import commit as commits
 from dask_polars.io.staging import is_staging
 from dask_polars.io.targets import Target
-from tests.helpers import RAISED
+from tests.helpers import RAISED, assert_empty_soon
 
 ROWS = pl.DataFrame({"k": ["a", "b", "a", None], "v": range(4)})
 TARGETS: dict[str, Callable[[str], Any]] = {
@@ -152,11 +152,7 @@ def test_lazy_sinks_that_fail_on_a_cluster(client: Any, tmp_path: Path) -> None:
         sink = failing().sink_parquet(target(str(tmp_path)), lazy=True)
         with pytest.raises(RAISED, match="division"):
             client.compute(sink).result()
-    for _ in range(50):
-        if not os.listdir(tmp_path):
-            break
-        time.sleep(0.1)
-    assert not os.listdir(tmp_path)
+    assert_empty_soon(tmp_path)
 
 
 @pytest.mark.cluster
