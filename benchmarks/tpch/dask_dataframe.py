@@ -316,7 +316,9 @@ def q20(t: Tables) -> Frame:
     surplus = surplus[surplus.ps_availqty > 0.5 * surplus.shipped]
     canada = t.nation[t.nation.n_name == "CANADA"]
     suppliers = t.supplier.merge(canada, left_on="s_nationkey", right_on="n_nationkey", how="leftsemi")
-    suppliers = suppliers.merge(surplus, left_on="s_suppkey", right_on="ps_suppkey", how="leftsemi")
+    # A row is given by each partition of the other side that has its key: each key may only be in one of them.
+    with_surplus = surplus[["ps_suppkey"]].drop_duplicates()
+    suppliers = suppliers.merge(with_surplus, left_on="s_suppkey", right_on="ps_suppkey", how="leftsemi")
     return suppliers[["s_name", "s_address"]].sort_values("s_name")
 
 

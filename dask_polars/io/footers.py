@@ -21,6 +21,9 @@ from dask_polars.io.paths import File, is_remote
 _GUESSED = 64 * 1024  # bytes in which a footer is thought to be
 _SAMPLE = 8  # footers that are read to learn how large rows are
 _PACKING = 8  # how many values a byte of a compressed dictionary may stand for
+_OVERLAPPING = (
+    2  # times that files reach over all values together, from which on they are not thought to be side by side
+)
 _PAGE_HEADER = 10  # bytes that the header of a page takes, at least
 _READERS = 16  # footers that are read at the same time
 
@@ -150,7 +153,7 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
     A column of integers or dates has no more than lie between its smallest and its largest. A dictionary has no more
     values than bytes, and one of text no more than a fifth; what is not sampled is taken to be like what is. Files are taken
     to have other values each, unless all have the same smallest and the same largest one: then they are taken to have
-    about the same. There are no more values than rows.
+    about the same. So it is with the spans of integers where those of the files overlap. There are no more values than rows.
     """
     bounds: dict[str, float] = {}
     leaves = [item.leaves(columns) for item in found]
@@ -227,8 +230,19 @@ def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:
         return []  # the files differ in the type of the column; nanoseconds, which pyarrow gives to pandas only
     if isinstance(low, bool):
         return [2.0]
+    span = _span(low, high)
+    if span is None:
+        return [1.0 * share] if low == high else []
+    # Files that each reach over much of the span are like those that were not sampled; files side by side have others beside.
+    own = [[item.statistics for item in chunks] for chunks in files if chunks]
+    each = sum(_span(min(item.min for item in chunks), max(item.max for item in chunks)) or 0.0 for chunks in own)
+    return [span if each >= _OVERLAPPING * span else span * share]
+
+
+def _span(low: Any, high: Any) -> float | None:
+    """Count the values from one to another, where they can be counted."""
     if isinstance(low, int) and isinstance(high, int):
-        return [float(high - low + 1) * share]
+        return float(high - low + 1)
     if isinstance(low, datetime.date) and not isinstance(low, datetime.datetime):
-        return [float((high - low).days + 1) * share]
-    return [1.0 * share] if low == high else []
+        return float((high - low).days + 1)
+    return None

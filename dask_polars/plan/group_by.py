@@ -32,7 +32,7 @@ from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_nod
 from dask_polars.plan.colocated import cut_for_groups
 from dask_polars.plan.decompose import Decomposition, DtypeOf
 from dask_polars.plan.fallback import gather_and_run
-from dask_polars.plan.lineage import bound_of
+from dask_polars.plan.lineage import bound_of, distinct_after
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
@@ -190,15 +190,17 @@ def _lower_in_parts(
     if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
     out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
+    distinct = distinct_after(planner, region, _kept(rows, _columns(keys)))
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):
         combined = planner.tree("groupby-combine", parts, combine)
-        return planner.fragment("groupby", finish, [combined], [parts.schema], size=out)
+        return planner.fragment("groupby", finish, [combined], [parts.schema], size=out, distinct=distinct)
     shuffled = hash_shuffle(
         planner, "groupby-shuffle", parts, [column(name) for name in names], _outputs(planner, parts)
     )
     placement = shuffled.placement if _keeps(planner, region, names) else None
-    return planner.fragment("groupby", finish, [shuffled], [parts.schema], size=out, placement=placement)
+    facts = {"placement": placement, "distinct": distinct}
+    return planner.fragment("groupby", finish, [shuffled], [parts.schema], size=out, **facts)
 
 
 def _keeps(planner: Planner, region: Region, names: Sequence[str]) -> bool:
@@ -207,6 +209,11 @@ def _keeps(planner: Planner, region: Region, names: Sequence[str]) -> bool:
 
     kept = renames(planner, region)
     return all(kept.get(name) == name for name in names)
+
+
+def _columns(keys: Sequence[Expression]) -> list[str]:
+    """Name the keys that are columns as they are."""
+    return [key["Column"] for key in keys if kind_of(key) == "Column"]
 
 
 def _kept(stage: Stage, names: Sequence[str]) -> Mapping[str, float]:
@@ -223,12 +230,11 @@ def _outputs(planner: Planner, parts: Stage) -> int:
 
 def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
-    names = [key["Column"] for key in core.fields["keys"] if kind_of(key) == "Column"]
+    names = _columns(core.fields["keys"])
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
     out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core), doubt=rows.size.doubt)
-    return planner.fragment(
-        "groupby", region.build, [rows], [planner.schema(core.input)], size=out, placement=placement
-    )
+    facts = {"placement": placement, "distinct": distinct_after(planner, region, _kept(rows, names))}
+    return planner.fragment("groupby", region.build, [rows], [planner.schema(core.input)], size=out, **facts)
 
 
 def _lower_whole_groups(planner: Planner, region: Region) -> Stage:

@@ -30,6 +30,7 @@ from dask_polars.plan.heavy import Keyed, are_none, may_be_heavy, routed_shuffle
 from dask_polars.plan.lineage import bound_of, distinct_after, renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
+from dask_polars.plan.semi_filters import semi_filtered
 from dask_polars.plan.shuffling import (
     POSITION,
     Nulls,
@@ -39,7 +40,7 @@ from dask_polars.plan.shuffling import (
     restore_order,
     with_position,
 )
-from dask_polars.plan.stages import Input, Mode, Placement, Size, Stage
+from dask_polars.plan.stages import Input, Mode, Placement, ShuffleStage, Size, Stage, walk_stages
 from dask_polars.plan.steps import Question, could_be_below, is_guess
 
 # Joins of which a side may be copied, to be broadcast or because a key is heavy: every row of the other side then meets all
@@ -129,7 +130,7 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     if reason is not None:
         return gather_and_run(planner, region, "join", reason)
     schemas = [planner.schema(node) for node in core.inputs]
-    nodes = planner.push_down(region.build, core.inputs)
+    nodes: Sequence[Node] = planner.push_down(region.build, core.inputs)
     left, right = (planner.lower(node) for node in nodes)
     condition = core.fields["condition"]["Equi"]
     left_on, right_on = tuple(condition["left_on"]), tuple(condition["right_on"])
@@ -139,18 +140,52 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     if sides.how == "Cross" and sides.order == "None" and not _one_fits(planner, sides):
         grid = join_grid(planner, core, left, right, schemas)
         return planner.fragment("join-grid", lambda leaves: region.over(leaves[0]), [grid], [planner.schema(core)])
+    # What is shuffled below is worth to be less of, even if nothing moves here.
+    sides, nodes = _filtered(planner, sides, nodes, [_moves(sides.left), _moves(sides.right)])
+    found = _without_shuffle(planner, region, sides, nodes)
+    if found is not None:
+        return found
+    sides, nodes = _filtered(planner, sides, nodes, [not _moves(sides.left), not _moves(sides.right)])
+    found = _without_shuffle(planner, region, sides, nodes)
+    if found is not None:
+        return found
+    if planner.asks:
+        _ask_for_sizes(planner, sides)
+    return _shuffle_both(planner, region, sides, nodes)
+
+
+def _without_shuffle(planner: Planner, region: Region, sides: Sides, nodes: Sequence[Node]) -> Stage | None:
+    """Join rows that meet where they are, or where one side is sent to all partitions of the other; None for neither."""
     together = _together(planner, sides, nodes)
     if together is not None:
         placement = _placement_after(sides.how, together.left, together.right)
         return _join(planner, region, together, "join", Mode.ALIGNED, Mode.ALIGNED, placement)
     broadcast = _side_to_broadcast(planner, sides)
-    if broadcast is None and planner.asks:
-        _ask_for_sizes(planner, sides)
     if broadcast == "right":
         return _broadcast_right(planner, region, sides)
     if broadcast == "left":
         return _broadcast_left(planner, region, sides)
-    return _shuffle_both(planner, region, sides, nodes)
+    return None
+
+
+def _moves(stage: Stage) -> bool:
+    """Say whether rows are shuffled on the way to a stage."""
+    return any(isinstance(below, ShuffleStage) for below in walk_stages([stage]))
+
+
+def _filtered(
+    planner: Planner, sides: Sides, nodes: Sequence[Node], wanted: Sequence[bool]
+) -> tuple[Sides, Sequence[Node]]:
+    """Leave out rows that match nothing of those sides that it is wanted of."""
+    if sides.nulls_match or sides.how == "Cross":
+        return sides, nodes
+    both = (JoinSide(nodes[0], sides.left, sides.left_on), JoinSide(nodes[1], sides.right, sides.right_on))
+    kept = _KEPT.get(sides.how, ())
+    new = list(nodes)
+    for index, name in enumerate(("left", "right")):
+        if wanted[index] and name not in kept:
+            new[index] = semi_filtered(planner, both[index], both[1 - index]) or nodes[index]
+    return replace(sides, left=planner.lower(new[0]), right=planner.lower(new[1])), new
 
 
 def _not_distributed(core: Node) -> str | None:
@@ -201,10 +236,13 @@ def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
 def _ask_for_sizes(planner: Planner, sides: Sides) -> None:
     """Ask how large a side is that would be broadcast if it were smaller than it is thought to be."""
     limit = planner.options.broadcast_limit
-    for side, rows, other in (("left", sides.left, sides.right), ("right", sides.right, sides.left)):
+    both = (("left", sides.left, sides.right), ("right", sides.right, sides.left))
+    # The smaller side first: where it turns out to be small enough, the other one need not be kept.
+    for side, rows, other in sorted(both, key=lambda item: item[1].size.bytes):
         spared = other.size.bytes > limit  # only then it is worth to have the rows of this side wait for each other
         if sides.may_be_broadcast(side) and spared and could_be_below(rows.size, limit) and is_guess(rows):
             planner.questions.append(Question(rows, f"join: whether its {side} side is small enough to be broadcast"))
+            return
 
 
 def _broadcast_right(planner: Planner, region: Region, sides: Sides) -> Stage:
@@ -371,7 +409,8 @@ def _rows_after(sides: Sides) -> Size:
     if sides.how == "Cross":
         return Size(left.rows * right.rows, left.bytes * right.rows + right.bytes * left.rows)
     if sides.how in ("Semi", "Anti"):
-        return left.scaled(0.5)
+        known = _different_keys(sides)
+        return left.scaled(min(right.rows / known, 1.0) or 1.0 if sides.how == "Semi" and known > 1 else 0.5)
     if sides.how == "Left":
         return left
     if sides.how == "Right":

@@ -47,6 +47,25 @@ def renames(planner: Planner, region: Region) -> dict[str, str]:
     return names
 
 
+def names_below(planner: Planner, node: Node) -> dict[str, str]:
+    """
+    Say which columns of its input those of a row by row node are.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    node
+        The node.
+
+    Returns
+    -------
+    dict
+        Old names by new ones, of the columns whose values are unchanged.
+    """
+    return {new: old for old, new in _step(planner, node).items()}
+
+
 def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:
     """
     Bound the number of different values of the columns on top of a region's chain.

@@ -83,6 +83,10 @@ class Planner:
         What it would be good to know before the query runs, as :class:`dask_polars.plan.steps.Question`.
     met
         The tokens of known stages that were come across.
+    shared
+        The columns that are needed of parts that are read more than once, by the digests of their nodes.
+    readers
+        Which regions there are over a node that is no leaf, and their stages, by the digests of the node and the region.
     """
 
     options: Options
@@ -93,6 +97,8 @@ class Planner:
     known: Mapping[str, Stage] = field(default_factory=dict)
     questions: list[Any] = field(default_factory=list)
     met: set[str] = field(default_factory=set)
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    readers: dict[str, dict[str, tuple[Region, Stage]]] = field(default_factory=dict)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)
@@ -117,8 +123,14 @@ class Planner:
         if node.digest not in self._stages:
             simple = simplify(node, self.schema)
             region = find_region(simple, self.schema)
+            if region.core.digest in self.shared:
+                from dask_polars.plan.shared import read_once
+
+                region = read_once(self, node, region)
             handler = LOWER.get(region.core.kind, LOWER["Fallback"])
             self._stages[node.digest] = self.as_known(handler(self, region))
+            if region.core.inputs:
+                self.readers.setdefault(region.core.digest, {})[node.digest] = region, self._stages[node.digest]
         return self._stages[node.digest]
 
     def as_known(self, stage: Stage) -> Stage:
@@ -176,7 +188,7 @@ class Planner:
             None where the scan cannot be cut.
         """
         schema = self.schema(region.core)
-        demand = self.demands(lambda leaves: region.over(leaves[0]), [schema])[0] if region.chain else Demand()
+        demand = self.demands(region.over_first, [schema])[0] if region.chain else Demand()
         filters = tuple(tree for tree in demand.filters if predicates([tree], schema) is not None)
         key = (region.core.digest, repr(filters))
         if key not in self._files:

@@ -21,6 +21,7 @@ from dask_polars.io.attempts import wait_for_attempts
 from dask_polars.io.paths import listing_once
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.planner import Fallback, Planner
+from dask_polars.plan.shared import shared_parts
 from dask_polars.plan.sink import Output, refuse_same_targets
 from dask_polars.plan.stages import MapStage, Size, Stage
 from dask_polars.plan.steps import Question, open_questions
@@ -132,6 +133,7 @@ def plan_queries(
     client: Any = None,
     tables: Mapping[str, FilesRequest] | None = None,
     known: Mapping[str, Stage] | None = None,
+    shared: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Plan:
     """
     Plan queries for a cluster.
@@ -148,6 +150,8 @@ def plan_queries(
         What sinks to Iceberg tables write, by the ids that are in their plans. What such a query gives are its files.
     known
         Stages that have run, by the tokens of the stages as they were planned.
+    shared
+        The parts that are read more than once, if they are known already (:mod:`dask_polars.plan.shared`).
 
     Returns
     -------
@@ -158,11 +162,15 @@ def plan_queries(
     polars.exceptions.PolarsError
         Where Polars finds a query to be wrong.
     """
-    planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {})
+    planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {}, shared=shared or {})
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
+        if shared is None:
+            shared = shared_parts(planner, roots)
+            if shared:
+                return plan_queries(queries, options, client, tables, known, shared)
     questions = open_questions(roots, planner.questions)
-    again = partial(_again, queries, options, client, tables)
+    again = partial(_again, queries, options, client, tables, shared)
     return Plan(
         roots, options, tuple(planner.fallbacks), tuple(planner.outputs), questions, again, frozenset(planner.met)
     )
@@ -173,9 +181,10 @@ def _again(
     options: Options,
     client: Any,
     tables: Mapping[str, FilesRequest] | None,
+    shared: Mapping[str, tuple[str, ...]],
     known: Mapping[str, Stage],
 ) -> Plan:
-    return plan_queries(queries, options, client, tables, known)
+    return plan_queries(queries, options, client, tables, known, shared)
 
 
 def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:

@@ -55,6 +55,10 @@ class Region:
             node = item.with_inputs((node,))
         return node
 
+    def over_first(self, leaves: Sequence[Node]) -> Node:
+        """Put the row by row nodes on top of a leaf in place of the core."""
+        return self.over(leaves[0])
+
     def build(self, leaves: Sequence[Node]) -> Node:
         """Give the region over other inputs of its core."""
         return self.over(self.core.with_inputs(leaves))

@@ -1,0 +1,214 @@
+"""
+Semi-join filters: rows of a join that can match nothing are left out before they are shuffled.
+
+The keys of a small table that was filtered say which rows of other tables can be in the outcome, also of those that meet it only
+through other tables::
+
+    (part join lines on part) join stock on part  ->  (part join lines on part) join (stock semi join part) on part
+
+A side that is left with few rows may be small enough to be broadcast, so that the other one need not move either. Such filters
+are known as magic sets or sideways information passing (Beeri and Ramakrishnan, 1991), as semi-join reducers of distributed
+queries (Bernstein and Chiu, 1981). Here they are set where a side is or would be shuffled, where the keys come from files or
+frames, row by row, or are there already, and where numbers of rows and of different keys say that it pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dask_polars.dsl.expressions import Expression, column, expand, kind_of, walk_expression
+from dask_polars.dsl.leaves import SOURCE, decode_with_sources, in_place_of
+from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import select_node
+from dask_polars.plan.colocated import JoinSide
+from dask_polars.plan.lineage import names_below
+from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import find_region, is_row_wise, simplify
+from dask_polars.plan.reread import StageSource, is_cheap
+from dask_polars.plan.stages import KeyStage
+
+# The rows that are left have to be at most this share of those that there are.
+_MOST_LEFT = 0.5
+# Of these no expression raises an error for some of the values: rows may be left out before it is computed.
+_NEVER_FAILS = ("Column", "Alias", "Literal", "Len", "Agg", "BinaryExpr", "Ternary")
+# The sides of a join whose rows are only in the outcome as often as they match, or not at all: leaving out all rows
+# with some values of a column leaves out just those rows of the outcome.
+_MAY_LOSE_ROWS = {"Inner": (0, 1), "Left": (0,), "Semi": (0,), "Anti": (0,), "Right": (1,)}
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """A plan of keys, in its only column, that has all values that a column of a side needs to have."""
+
+    column: str
+    keys: Node
+    share: float
+
+
+def semi_filtered(planner: Planner, side: JoinSide, other: JoinSide) -> Node | None:
+    """
+    Leave out rows of a side of a join that match nothing of the other side, as far as that pays.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    side
+        The side, whose rows without a match have no part in the outcome.
+    other
+        The other side.
+
+    Returns
+    -------
+    Node or None
+        The rows of the side that are left, in their order; None where nothing is to be gained.
+    """
+    if side.stage.size.bytes < planner.options.broadcast_limit:
+        return None
+    if isinstance(side.stage, KeyStage):
+        return None  # it is there
+    found = [
+        item
+        for key, other_key in zip(side.keys, other.keys, strict=True)
+        if kind_of(key) == "Column" and kind_of(other_key) == "Column"
+        for item in _filters(planner, side, key["Column"], other, other_key["Column"])
+    ]
+    if not found:
+        return None
+    best = min(found, key=lambda item: item.share)
+    return _pushed(planner, side.node, best.column, best.keys)
+
+
+def _filters(planner: Planner, side: JoinSide, name: str, other: JoinSide, other_name: str) -> Iterator[_Filter]:
+    different = (side.stage.distinct or {}).get(name)
+    if different is None:
+        return
+    different = max(min(different, side.stage.size.rows), 1.0)
+    limit = planner.options.broadcast_limit
+    dtype = planner.schema(side.node)[name]
+    for rows, key in _origins(planner, other, other_name):
+        if planner.schema(rows)[key] != dtype:
+            continue
+        keys = select_node(None, [column(key)], rows)
+        stage = planner.lower(keys)
+        share = stage.size.rows / different
+        spared = side.stage.size.bytes * (1 - share)
+        if share <= _MOST_LEFT and spared >= limit and planner.fits(stage.size, limit):
+            yield _Filter(name, keys, share)
+
+
+# ---------------------------------------------------------------- where keys come from
+
+
+def _origins(planner: Planner, side: JoinSide, name: str) -> Iterator[tuple[Node, str]]:
+    """Find columns with all values that a column of a side has, whose rows cost nothing but reading."""
+    if isinstance(side.stage, KeyStage):
+        yield Node(SOURCE, {"source": StageSource(side.stage)}), name
+    yield from _origins_below(planner, side.node, name)
+
+
+def _origins_below(planner: Planner, node: Node, name: str) -> Iterator[tuple[Node, str]]:
+    node = simplify(node, planner.schema)
+    region = find_region(node, planner.schema)
+    if not region.core.inputs:
+        if is_cheap(planner.lower(node)):
+            yield node, name
+    elif is_row_wise(node):
+        below = names_below(planner, node).get(name)
+        if below is not None:
+            yield from _origins_below(planner, node.input, below)
+    elif node.kind == "GroupBy":
+        if _groups_by(node, name):
+            yield from _origins_below(planner, node.input, name)
+    elif _equal_keys(node) is not None:
+        for index, below in _sources_in_join(planner, node, name):
+            yield from _origins_below(planner, node.inputs[index], below)
+
+
+def _sources_in_join(planner: Planner, node: Node, name: str) -> Iterator[tuple[int, str]]:
+    """Find columns of the inputs of a join that have all values that a column of its outcome has."""
+    place = _place_in_join(planner, node, name)
+    how = node.fields["options"]["args"]["how"]
+    if place is None or place[0] not in _MAY_LOSE_ROWS.get(how, ()):
+        return
+    yield place
+    pairs = _equal_keys(node)
+    if how not in ("Inner", "Semi") or pairs is None or node.fields["options"]["args"]["nulls_equal"]:
+        return
+    index, below = place
+    schemas = [planner.schema(child) for child in node.inputs]
+    for pair in pairs:
+        if pair[index] == below and schemas[0][pair[0]] == schemas[1][pair[1]]:
+            yield 1 - index, pair[1 - index]
+
+
+def _place_in_join(planner: Planner, node: Node, name: str) -> tuple[int, str] | None:
+    """Say which input of a join a column of its outcome comes from; such as have got another name are not followed."""
+    left, right = (planner.schema(child) for child in node.inputs)
+    if name in left:
+        return 0, name
+    return (1, name) if name in right else None
+
+
+def _equal_keys(node: Node) -> list[tuple[str, str]] | None:
+    """Give the pairs of columns that a join compares; None where it is another join, or does anything else."""
+    if node.kind != "Join" or "Equi" not in node.fields["condition"]:
+        return None
+    arguments = node.fields["options"]["args"]
+    condition = node.fields["condition"]["Equi"]
+    pairs = list(zip(condition["left_on"], condition["right_on"], strict=True))
+    plain = all(kind_of(key) == "Column" for pair in pairs for key in pair)
+    if not plain or arguments["slice"] is not None or arguments["validation"] != "ManyToMany":
+        return None
+    return [(left["Column"], right["Column"]) for left, right in pairs]
+
+
+def _groups_by(node: Node, name: str) -> bool:
+    """Say whether a group has one value of a column, which is that of its rows."""
+    options = node.fields["options"]
+    plain = all(options[item] is None for item in ("dynamic", "rolling", "slice")) and node.fields["apply"] is None
+    return plain and any(key == column(name) for key in node.fields["keys"])
+
+
+# ---------------------------------------------------------------- where rows are left out
+
+
+def _pushed(planner: Planner, node: Node, name: str, keys: Node) -> Node:
+    """Leave out rows as far below as it makes no difference to others, nor to whether there is an error."""
+    node = simplify(node, planner.schema)
+    if is_row_wise(node) and _never_fails(planner, node):
+        below = names_below(planner, node).get(name)
+        if below is not None:
+            return node.with_inputs((_pushed(planner, node.input, below, keys),))
+    elif node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
+        return node.with_inputs((_pushed(planner, node.input, name, keys),))
+    elif _equal_keys(node) is not None:
+        place = _place_in_join(planner, node, name)
+        if place is not None and place[0] in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
+            inputs = list(node.inputs)
+            inputs[place[0]] = _pushed(planner, inputs[place[0]], place[1], keys)
+            return node.with_inputs(tuple(inputs))
+    return _semi_join(planner, node, name, keys)
+
+
+def _never_fails(planner: Planner, node: Node) -> bool:
+    trees: Sequence[Expression] = ()
+    if node.kind == "Filter":
+        trees = [node.fields["predicate"]]
+    elif node.kind in ("Select", "HStack"):
+        trees = node.fields["expr" if node.kind == "Select" else "exprs"]
+    elif node.kind == "GroupBy":
+        trees = [*node.fields["keys"], *node.fields["aggs"], *node.fields["predicates"]]
+    try:
+        known = expand(trees, planner.schema(node.input))
+    except ValueError:
+        return False
+    return all(kind_of(item) in _NEVER_FAILS for tree in known for item in walk_expression(tree))
+
+
+def _semi_join(planner: Planner, node: Node, name: str, keys: Node) -> Node:
+    (rows, wanted), fill = in_place_of([node, keys], [planner.schema(node), planner.schema(keys)])
+    (key,) = planner.schema(keys)
+    left = rows.join(wanted, left_on=name, right_on=key, how="semi", maintain_order="left")
+    return fill(decode_with_sources(left))
