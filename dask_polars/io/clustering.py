@@ -7,6 +7,7 @@ all rows with the same value are read by the same partition, and two tables can 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -225,21 +226,20 @@ def cut_by(files: FileSet, bounds: Bounds) -> FileSet | None:
     for group in clusters.groups:
         heights[group.path] = heights.get(group.path, 0) + group.height
     spans = list(zip((None, *bounds), (*bounds, None), strict=True))
-    chosen = [[group for group in clusters.groups if _overlaps(group, *span)] for span in spans]
+    chosen: list[list[RowGroup]] = [[] for _ in spans]
+    for group in clusters.groups:
+        for groups in chosen[bisect_right(bounds, group.low) : bisect_right(bounds, group.high) + 1]:
+            groups.append(group)
     if sum(group.height for groups in chosen for group in groups) > _READ_AGAIN * sum(heights.values()):
         return None
     nothing = ScanPart((clusters.groups[0].path,), rows=((0, 0),))
     parts = []
-    for groups, (start, end) in zip(chosen, spans, strict=True):
-        inside = all(_is_inside(group, start, end) for group in groups)
+    for found, (start, end) in zip(chosen, spans, strict=True):
+        inside = all(_is_inside(group, start, end) for group in found)
         within = None if inside else (clusters.column, start, end)
-        parts.append(_part_of(groups, heights, within) if groups else nothing)
+        parts.append(_part_of(found, heights, within) if found else nothing)
     order = Order.of(replace(clusters, bounds=bounds, apart=True))
     return replace(files, parts=tuple(parts), order=order)
-
-
-def _overlaps(group: RowGroup, start: Any, end: Any) -> bool:
-    return (start is None or group.high >= start) and (end is None or group.low < end)
 
 
 def _is_inside(group: RowGroup, start: Any, end: Any) -> bool:
