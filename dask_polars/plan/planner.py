@@ -227,6 +227,22 @@ class Planner:
         """
         return replace(self, _cuts={**self._cuts, bounds: others}, _stages={}, fallbacks=[])
 
+    def sharing(self, shared: Mapping[str, tuple[str, ...]]) -> Planner:
+        """
+        Give a planner for the same queries that has parts of them computed once.
+
+        Parameters
+        ----------
+        shared
+            The columns that are needed of these parts, by the digests of their nodes.
+
+        Returns
+        -------
+        Planner
+        """
+        clean: dict[str, Any] = {"fallbacks": [], "outputs": [], "questions": [], "met": set(), "readers": {}}
+        return replace(self, shared=shared, **clean, _stages={})
+
     # ------------------------------------------------------------ asking for less
 
     def demands(self, build: Callable[[Sequence[Node]], Node], schemas: Sequence[SchemaDict]) -> list[Demand]:

@@ -165,10 +165,10 @@ def plan_queries(
     planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {}, shared=shared or {})
     with listing_once():
         roots = tuple(_plan_one(planner, query) for query in queries)
-        if shared is None:
-            shared = shared_parts(planner, roots)
-            if shared:
-                return plan_queries(queries, options, client, tables, known, shared)
+        shared = shared_parts(planner, roots) if shared is None else shared
+        if shared and not planner.shared:
+            planner = planner.sharing(shared)
+            roots = tuple(_plan_one(planner, query) for query in queries)
     questions = open_questions(roots, planner.questions)
     again = partial(_again, queries, options, client, tables, shared)
     return Plan(
