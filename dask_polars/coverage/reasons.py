@@ -18,8 +18,6 @@ _METHODS: Mapping[str, str] = {
     "Expr.approx_n_unique": "the sketch cannot be had in parts, and the estimate must be that of Polars; of the rows only the "
     "distinct ones are gathered, and `n_unique` is distributed",
     "Expr.approx_quantile": "the sketch cannot be had in parts, and the estimate must be that of Polars; `quantile` is distributed",
-    "Expr.bin_intervals Expr.bin_quantiles Expr.bin_ranks Expr.qcut Expr.hist": "where the bins "
-    "begin and end is up to all values; with a list of them `bin_intervals` is distributed",
     "Expr.sample Expr.shuffle": "which rows are drawn is decided over the whole column, also for a seed",
     "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts; "
     "`cum_sum` and its like are distributed",

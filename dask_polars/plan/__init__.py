@@ -1,6 +1,7 @@
 """The planner: one module for each operation, registered on one dispatch."""
 
 from dask_polars.plan import (
+    bins,
     by_index,
     carried,
     distinct,
@@ -8,6 +9,7 @@ from dask_polars.plan import (
     gather,
     group_by,
     hconcat,
+    histogram,
     join,
     merge_sorted,
     order_statistics,
@@ -32,6 +34,7 @@ __all__ = [
     "Fallback",
     "Plan",
     "Planner",
+    "bins",
     "by_index",
     "carried",
     "distinct",
@@ -39,6 +42,7 @@ __all__ = [
     "gather",
     "group_by",
     "hconcat",
+    "histogram",
     "join",
     "merge_sorted",
     "order_statistics",

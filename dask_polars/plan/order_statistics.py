@@ -10,6 +10,7 @@ ranges travel in which the wanted ranks are, each different value once, with its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -34,7 +35,7 @@ from dask_polars.plan.reread import kept
 from dask_polars.plan.select import cast_to
 from dask_polars.plan.sort import encode_keys, key_ranges
 from dask_polars.plan.stages import CallStage, Input, Mode, Size, Stage
-from dask_polars.ranks import COUNT, RANGE, VALUE, count_ranges, pick_ranges, rows_before_ranges, value_of_ranks
+from dask_polars.ranks import COUNT, NULLS, RANGE, VALUE, count_ranges, pick_ranges, rows_before_ranges, value_of_ranks
 
 QUANTILE = "Quantile"  # a node of ours: a quantile of the only column of its input, which is called `VALUE`
 
@@ -61,7 +62,13 @@ def quantile_node(tree: Expression, values: Node, schema: SchemaDict) -> Node | 
     if not (dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean):
         return None
     over_values = map_children(tree, lambda child: child if kind_of(child) == "Literal" else column(VALUE))
-    fields = {"tree": alias(over_values, VALUE), "median": False, "listed": False, "method": "Linear"}
+    fields = {
+        "tree": alias(over_values, VALUE),
+        "median": False,
+        "listed": False,
+        "method": "Linear",
+        "as_they_are": False,
+    }
     aggregation = aggregation_of(tree)
     if aggregation is not None and aggregation[0] == "Median":
         return Node(QUANTILE, {**fields, "median": True, "quantiles": [0.5]}, (values,))
@@ -74,6 +81,41 @@ def quantile_node(tree: Expression, values: Node, schema: SchemaDict) -> Node | 
     method = tree["Function"]["function"]["Quantile"]["method"]
     quantiles = [float(item) for item in wanted]
     return Node(QUANTILE, {**fields, "quantiles": quantiles, "listed": listed, "method": method}, (values,))
+
+
+def sorted_values_node(values: Node, places: Sequence[float | tuple[int, int]]) -> Node:
+    """
+    Build the node that gives values as they are, by where they are among all in their order.
+
+    Parameters
+    ----------
+    values
+        A plan of one column, called ``VALUE``.
+    places
+        From 0, the first value, to 1, the last one; as ``(1, 3)`` for a third of the way, which no float is. Between two
+        values it is the lower one.
+
+    Returns
+    -------
+    Node
+        Of one list of them; of nulls where there are no values.
+    """
+    last = pl.col(VALUE).count().cast(pl.Int64) - 1
+    if any(isinstance(place, tuple) for place in places):
+        above, below = (pl.lit(pl.Series(part, dtype=pl.Int64)) for part in zip(*places, strict=True))
+        numbers = above * last // below
+    else:
+        numbers = (pl.lit(pl.Series(places, dtype=pl.Float64)) * last).floor().cast(pl.Int64)
+    picked = pl.col(VALUE).drop_nulls().sort().gather(numbers, null_on_oob=True).implode()
+    fields = {
+        "tree": alias(decode_expr(picked), VALUE),
+        "median": False,
+        "listed": True,
+        "method": "Lower",
+        "quantiles": [list(place) if isinstance(place, tuple) else place for place in places],
+        "as_they_are": True,
+    }
+    return Node(QUANTILE, fields, (values,))
 
 
 def _numbers(tree: Expression) -> list[Any] | None:
@@ -97,9 +139,9 @@ def lower_quantile(planner: Planner, region: Region) -> Stage:
     """Lower a quantile of a column."""
     core = region.core
     schema = planner.schema(core.input)
-    present = filter_node(decode_expr(pl.col(VALUE).is_not_null()), core.input)
-    (needed,) = planner.push_down(present.with_inputs, [core.input])
-    source = kept(planner, present.with_inputs([needed]))
+    (needed,) = planner.push_down(lambda leaves: select_node(None, [core.fields["tree"]], leaves[0]), [core.input])
+    # Nulls are in no place, but there may be another value where Polars counts from when there are some.
+    source = kept(planner, needed)
     rows = planner.lower(source)
     outputs = planner.partitions_for(rows.size, rows.npartitions)
     one_row = Size.guess(1, planner.schema(core), exact=True)
@@ -123,7 +165,9 @@ def lower_quantile(planner: Planner, region: Region) -> Stage:
 def _by_ranks(planner: Planner, core: Node, source: Node, rows: Stage, outputs: int, schema: SchemaDict) -> Stage:
     options = {"descending": [False], "nulls_last": [False]}
     encoded = encode_keys([column(VALUE)], options, schema)
-    boundaries = Input(key_ranges(planner, "quantile", source, rows, encoded, outputs), Mode.BROADCAST)
+    present = filter_node(decode_expr(pl.col(VALUE).is_not_null()), source)
+    found = key_ranges(planner, "quantile", present, planner.lower(present), encoded, outputs)
+    boundaries = Input(found, Mode.BROADCAST)
     keyed = planner.fragment(
         "quantile-keys", lambda leaves: with_columns_node([encoded], leaves[0]), [rows], [rows.schema]
     )
@@ -140,10 +184,11 @@ def _by_ranks(planner: Planner, core: Node, source: Node, rows: Stage, outputs: 
         "quantile-ranges",
         rows_before_ranges,
         [Input(planner.gather(counts))],
-        {RANGE: pl.UInt32(), COUNT: pl.UInt64(), "before": pl.UInt64()},
+        {RANGE: pl.UInt32(), COUNT: pl.UInt64(), "before": pl.UInt64(), NULLS: pl.UInt64()},
         outputs,
     )
-    quantiles, method = tuple(core.fields["quantiles"]), core.fields["method"]
+    quantiles = tuple(Fraction(*item) if isinstance(item, list) else item for item in core.fields["quantiles"])
+    method, as_they_are = core.fields["method"], core.fields["as_they_are"]
     picked = _call(
         planner,
         "quantile-pick",
@@ -151,7 +196,7 @@ def _by_ranks(planner: Planner, core: Node, source: Node, rows: Stage, outputs: 
         [Input(keyed), boundaries, Input(before, Mode.BROADCAST)],
         {VALUE: schema[VALUE], RANGE: pl.UInt32(), COUNT: pl.UInt64()},
         rows.size.rows / outputs * len(quantiles),
-        (quantiles, method),
+        (quantiles, method, as_they_are),
     )
     return _call(
         planner,
@@ -160,7 +205,7 @@ def _by_ranks(planner: Planner, core: Node, source: Node, rows: Stage, outputs: 
         [Input(planner.gather(picked)), Input(before)],
         planner.schema(core),
         1,
-        (quantiles, method, core.fields["median"], core.fields["listed"]),
+        (quantiles, method, as_they_are, core.fields["median"], core.fields["listed"]),
     )
 
 
@@ -184,4 +229,4 @@ def _call(
     )
 
 
-__all__ = ["QUANTILE", "SORT_KEY", "lower_quantile", "quantile_node"]
+__all__ = ["QUANTILE", "SORT_KEY", "lower_quantile", "quantile_node", "sorted_values_node"]

@@ -32,6 +32,7 @@ from dask_polars.dsl.schemas import (
     union_node,
     with_columns_node,
 )
+from dask_polars.plan.histogram import histogram_node
 from dask_polars.plan.order_statistics import quantile_node
 from dask_polars.plan.outputs import OUTPUT, Lifted, Lifter
 from dask_polars.plan.reverse import reverse_node
@@ -300,6 +301,14 @@ def _value_counts(lifter: Lifter, tree: Expression) -> Lifted:
     if options["sort"]:
         node = sort_node([column(count)], node, descending=[True])
     return Lifted(node, column(struct))
+
+
+@_rule("Function.Hist")
+def _hist(lifter: Lifter, tree: Expression) -> Lifted | None:
+    values, (name,) = lifter.columns(_inputs(tree)[:1])
+    values = select_node(None, [alias(column(name), VALUE)], values)
+    found = histogram_node(tree, values, lifter.planner.schema(values))
+    return None if found is None else Lifted(found, column(VALUE))
 
 
 @_rule("Function.Mode")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.differential import (
     catalogue_aggregate,
+    catalogue_bins,
     catalogue_by_index,
     catalogue_distinct,
     catalogue_groupby,
@@ -41,6 +42,7 @@ _MODULES = {
     "statistics": catalogue_statistics,
     "reshape": catalogue_reshape,
     "values": catalogue_values,
+    "bins": catalogue_bins,
 }
 CASES: dict[str, Case] = {f"{kind}-{case.name}": case for kind, module in _MODULES.items() for case in module.CASES}
 COUNT = sum(len(module.CASES) for module in _MODULES.values())

@@ -27,6 +27,17 @@ def test_ranks_are_those_of_polars(method: str) -> None:
             assert neighbours.quantile(found.share, method) == pytest.approx(wanted, rel=1e-9), (count, quantile)
 
 
+def test_nulls_move_what_is_rounded() -> None:
+    """0.58 of the way from the first to the last of 51 values is the 29th of them, unless there are nulls."""
+    data = pl.DataFrame({"v": [*range(51), *[None] * 9]}).sample(fraction=1, shuffle=True, seed=1)
+    query = data.lazy().select(lower=pl.col("v").quantile(0.58, "lower"), high=pl.col("v").quantile(0.58, "higher"))
+    settings = {"scheduler": "sync", "dask-polars.max-rows-per-partition": 7, "dask-polars.fallback": "raise"}
+    with dask.config.set(settings):
+        got = query.collect(engine=dp.DaskEngine())
+    assert_frame_equal(got, query.collect())
+    assert got.row(0) == (29, 29)
+
+
 def test_describe_is_distributed() -> None:
     data = pl.DataFrame({"n": [3, None, 1, 2] * 5, "s": ["b", "a", None, "c"] * 5, "f": [0.5, 1.5, None, 2.5] * 5})
     with dask.config.set({"scheduler": "sync", "dask-polars.partition-size": "100 B", "dask-polars.fallback": "raise"}):
