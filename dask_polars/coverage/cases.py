@@ -70,6 +70,10 @@ CASES: tuple[Case, ...] = (
         "aggregations inside of expressions: `filter(v > v.mean())`, `v / v.sum()`",
         lambda t: t.a.filter(c("v") > c("v").mean()),
     ),
+    Case("`hist`", lambda t: t.a.select(c("v").hist(bin_count=5))),
+    Case(
+        "`bin_intervals`, `bin_quantiles`, `qcut`", lambda t: t.a.with_columns(z=c("v").bin_quantiles(4, labels=False))
+    ),
     Case("`median`, `quantile` of all rows", lambda t: t.a.select(c("v").median(), q=c("v").quantile(0.9, "linear"))),
     Case("`mode`, `unique`, `value_counts` of a column", lambda t: t.a.select(c("k").mode())),
     Case("`approx_n_unique`", lambda t: t.a.select(c("v").approx_n_unique())),

@@ -18,7 +18,8 @@ _METHODS: Mapping[str, str] = {
     "Expr.approx_n_unique": "the sketch cannot be had in parts, and the estimate must be that of Polars; of the rows only the "
     "distinct ones are gathered, and `n_unique` is distributed",
     "Expr.approx_quantile": "the sketch cannot be had in parts, and the estimate must be that of Polars; `quantile` is distributed",
-    "Expr.sample Expr.shuffle": "which rows are drawn is decided over the whole column, also for a seed",
+    "Expr.shuffle": "without a seed rows are drawn anew each time that a task runs, of the whole column; with a seed a `select` "
+    "of it is distributed, and so is `sample`",
     "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts; "
     "`cum_sum` and its like are distributed",
     "Expr.ewm_std Expr.ewm_var Expr.ewm_sum": "weights of all rows before; "

@@ -358,6 +358,20 @@ def _picked(lifter: Lifter, tree: Expression) -> Lifted:
     return Lifted(Node("Gather", fields, (node, numbers)), column(name))
 
 
+@_rule("Function.Random")
+def _drawn(lifter: Lifter, tree: Expression) -> Lifted | None:
+    """Which rows are drawn is up to their number and the seed: Polars draws among the numbers of the rows."""
+    if _options(tree)["seed"] is None or any(shape(item) is not Shape.LITERAL for item in _inputs(tree)[1:]):
+        return None
+    node, name = _column_of(lifter, _inputs(tree)[0])
+    count = lifter.name()
+    height = select_node(None, [alias(_tree(pl.len().cast(pl.Int64)), count)], node)
+    among = [_tree(pl.int_range(pl.col(count).first())), *_inputs(tree)[1:]]
+    numbers = lifter.gathered({"Function": {**tree["Function"], "input": among}}, node=height, unknown=False)
+    fields = {"input": None, "idxs": None, "null_on_oob": False}
+    return Lifted(Node("Gather", fields, (node, numbers.node)), column(name))
+
+
 @_rule("Function.Append")
 def _append(lifter: Lifter, tree: Expression) -> Lifted:
     (dtype,) = expression_dtypes([tree], lifter.planner.schema(lifter.base))

@@ -17,7 +17,7 @@ QUICK = os.environ.get("CATALOGUE") == "quick"
 SHUFFLE_JOINS = {"broadcast-limit": 0}
 HEAVY_KEYS = {"partition-size": "40 B", "count-keys-above": 0, **SHUFFLE_JOINS}
 FEW_BYTES = {"partition-size": "200 B", **SHUFFLE_JOINS}
-SPLIT_KINDS = ("statistics-", "reshape-")
+SPLIT_KINDS = ("statistics-", "reshape-", "bins-hist", "bins-q")
 # How the inputs are cut, from one partition to more than there are rows in some of them.
 CUTS: dict[str, dict[str, Any]] = {
     "p1": {"npartitions": 1},
