@@ -166,6 +166,7 @@ CASES: tuple[Case, ...] = (
     Case("`shift`, `diff`, `pct_change`, `peak_max`, …", lambda t: t.a.with_columns(c("v").shift(1))),
     Case("`rolling_mean`, `rolling_sum`, … of a number of rows", lambda t: t.a.with_columns(c("v").rolling_mean(3))),
     Case("`rolling_mean_by`, …", lambda t: t.a.with_columns(c("v").rolling_mean_by("t", "1h"))),
+    Case("`rolling` of an expression", lambda t: t.a.with_columns(c("v").median().rolling("t", period="1h"))),
     Case("`interpolate`", lambda t: t.a.with_columns(c("v").interpolate())),
     Case("`ewm_mean`, …", lambda t: t.a.with_columns(c("v").ewm_mean(alpha=0.5))),
     Case("`rank`", lambda t: t.a.with_columns(c("v").rank())),

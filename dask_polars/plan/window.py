@@ -50,14 +50,15 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     window = tree["Over"]
     if window["mapping"] == "Explode":
         return '`over(mapping_strategy="explode")` gives rows in the order of the groups'
-    if any(_has_rows_of_its_own(item) for item in walk_expression(window["function"])):
+    if any(has_rows_of_its_own(item) for item in walk_expression(window["function"])):
         return "a literal series inside of `over`"
     if window["mapping"] != "GroupsToRows" and _is_whole(tree):
         return "a list of all rows beside each row"
     return None
 
 
-def _has_rows_of_its_own(tree: Expression) -> bool:
+def has_rows_of_its_own(tree: Expression) -> bool:
+    """Say whether an expression is a series among literals: its rows are those of no window."""
     return kind_of(tree) == "Literal" and ("Series" in tree["Literal"] or "Range" in tree["Literal"])
 
 
