@@ -147,6 +147,8 @@ def wide_kind(tree: Expression) -> str:
 def is_wide(tree: Expression) -> bool:
     """Say whether an expression needs other rows, in a way that is known here."""
     kind = wide_kind(tree)
+    if kind == "Over" and tree["Over"]["mapping"] == "Explode":
+        return False  # it has rows of its own, in the order of the groups
     return (kind == "Range" and is_row_number(tree)) or (kind != "Range" and (kind in MECHANISMS or kind in MEANINGS))
 
 
