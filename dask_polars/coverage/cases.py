@@ -168,7 +168,7 @@ CASES: tuple[Case, ...] = (
     Case("`rolling_mean_by`, …", lambda t: t.a.with_columns(c("v").rolling_mean_by("t", "1h"))),
     Case("`rolling` of an expression", lambda t: t.a.with_columns(c("v").median().rolling("t", period="1h"))),
     Case("`interpolate`", lambda t: t.a.with_columns(c("v").interpolate())),
-    Case("`ewm_mean`, `ewm_sum`, `ewm_var`, `ewm_std`", lambda t: t.a.with_columns(c("v").ewm_std(alpha=0.5))),
+    Case("`ewm_mean`, `ewm_sum`, `ewm_var`, `ewm_std`", lambda t: t.a.select("t", c("v").ewm_std(alpha=0.5))),
     Case("`rank`", lambda t: t.a.with_columns(c("v").rank())),
     Case("`is_duplicated`, `is_unique`", lambda t: t.a.filter(c("k").is_duplicated())),
     Case("`is_first_distinct`, `is_last_distinct`", lambda t: t.a.filter(c("k").is_first_distinct())),
