@@ -83,6 +83,67 @@ def run_windows(rows: pl.DataFrame, context: pl.DataFrame, index: int, *calls: C
     return rows.hstack([call.computed(together).slice(before, rows.height) for call in calls])
 
 
+@dataclass(frozen=True)
+class Rolling:
+    """
+    A column that is an expression in windows by an index.
+
+    Parameters
+    ----------
+    out
+        The name of the outcome.
+    dtype
+        Its type.
+    reads
+        The columns that the expression reads.
+    of_rows
+        The column, over the index and the columns that it reads.
+    of_lists
+        The expression over the windows themselves, as lists of structs in a column with the name of the index. None where
+        it cannot be written so.
+    """
+
+    out: str
+    dtype: pl.DataType
+    reads: tuple[str, ...]
+    of_rows: bytes
+    of_lists: bytes | None
+
+
+def run_rolling(
+    rows: pl.DataFrame, context: pl.DataFrame, number: int, index: bytes, *columns: Rolling
+) -> pl.DataFrame:
+    """Compute expressions in windows over the rows of a partition and their context, and give the former."""
+    own = rows.select(
+        pl.Expr.deserialize(io.BytesIO(index)), *(name for name in context.columns if name in rows.columns)
+    )
+    together, before = with_context(own, context, number)
+    return rows.hstack([_in_windows(together, before, rows.height, column) for column in columns])
+
+
+def _in_windows(together: pl.DataFrame, before: int, height: int, column: Rolling) -> pl.Series:
+    own = slice(before, before + height)
+    expression = pl.Expr.deserialize(io.BytesIO(column.of_rows))
+    try:
+        found = together.select(expression.alias(column.out)).to_series()[own]
+    except Exception as error:
+        # A window of the context, which is not whole, may be at fault: what fails in an own window fails again.
+        if together.height == height or column.of_lists is None:
+            raise
+        try:
+            found = _in_own_windows(together, own, decode_expr(expression)["Rolling"], column)
+        except Exception:
+            raise error from None  # it names what the user wrote
+    return found.cast(column.dtype)
+
+
+def _in_own_windows(together: pl.DataFrame, own: slice, windows: Any, column: Rolling) -> pl.Series:
+    rows = {"Rolling": {**windows, "function": decode_expr(pl.struct(column.reads))}}
+    lists = together.select(to_expr(rows).alias(INDEX))[own]
+    of_lists = pl.Expr.deserialize(io.BytesIO(column.of_lists or b""))
+    return lists.select(of_lists.alias(column.out)).to_series()
+
+
 # ---------------------------------------------------------------- what one row before and one row behind say
 
 

@@ -395,6 +395,17 @@ def window_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
 
 
 @st.composite
+def exploded_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    keys = state.columns(is_key)
+    if not state.ordered or state.joined or not keys:
+        return None
+    by = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=2, unique=True))
+    names = draw(st.lists(st.sampled_from(list(state.schema)), min_size=1, unique=True))
+    text = f"select({names}.over({by}, mapping_strategy='explode'))"
+    return Step(text, lambda lf, _: lf.select(pl.col(names).over(by, mapping_strategy="explode"))), state
+
+
+@st.composite
 def wide_filter_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
     keys = state.columns(is_key)
     if not state.ordered or state.joined or not keys:
@@ -410,7 +421,7 @@ def wide_filter_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
 STEPS = [
     filter_steps, filter_steps, with_columns_steps, select_steps, rename_steps, group_by_steps, group_by_steps,
     scalar_steps, sort_steps, unique_steps, slice_steps, gather_steps, join_steps, join_steps, concat_steps, row_index_steps,
-    explode_steps, top_k_steps, wide_steps, wide_steps, window_steps, window_steps, wide_filter_steps,
+    explode_steps, top_k_steps, wide_steps, wide_steps, window_steps, window_steps, exploded_steps, wide_filter_steps,
 ]  # fmt: skip
 
 

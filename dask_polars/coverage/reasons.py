@@ -22,10 +22,6 @@ _METHODS: Mapping[str, str] = {
     "of it is distributed, and so is `sample`",
     "Expr.cumulative_eval": "each row gets any expression over all rows before it, which has no parts; "
     "`cum_sum` and its like are distributed",
-    "Expr.ewm_std Expr.ewm_var Expr.ewm_sum": "weights of all rows before; "
-    "not carried over from partition to partition yet, as `ewm_mean` and `ewm_mean_by` are",
-    "Expr.rolling": "any expression, in windows by the values of another column; not done yet for expressions, "
-    "`LazyFrame.rolling` and `rolling_sum_by` and its like are distributed",
     "Expr.reshape": "values of several partitions may be in one list, and whether they go into lists evenly is known of all "
     "of them only",
     "Expr.search_sorted": "a binary search, whose answer over values that are not sorted, which Polars does not check, is "

@@ -35,6 +35,7 @@ _INPUT_FIELDS: dict[str, tuple[str, ...]] = {
     "Explode": ("input",),
     "RenameAlias": ("expr",),
     "Eval": ("expr",),
+    "Rolling": ("function", "index_column"),
     "StructEval": ("expr",),
     "PipeWithDtype": ("input",),
 }
@@ -276,7 +277,7 @@ def operation_traits(tree: Expression) -> tuple[bool, bool, bool]:
         return kind_of(variant) in ("List", "ListAgg", "Array", "ArrayAgg"), False, True
     if kind == "StructEval":
         return all(shape(item) in (Shape.ROW, Shape.LITERAL) for item in tree["StructEval"]["evaluation"]), False, True
-    if kind in ("Over", "Field"):
+    if kind in ("Over", "Rolling", "Field"):
         return False, False, True
     if function_name(tree) in (*_EXPANDING, *_TYPED) or _is_sql_arithmetic(tree) or _is_bin_of_breaks(tree):
         return True, False, True

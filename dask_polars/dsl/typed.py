@@ -101,7 +101,7 @@ def _resolved(trees: Sequence[Expression], schema: SchemaDict, *, bounds: bool =
 
 def _resolve(tree: Expression, schema: SchemaDict, bounds: bool) -> Expression:
     # What is computed in groups has a bound for each of these: there Polars resolves it.
-    inside = bounds and kind_of(tree) not in ("Over", "Agg")
+    inside = bounds and kind_of(tree) not in ("Over", "Rolling", "Agg")
     tree = map_children(tree, lambda child: _resolve(child, schema, inside)) or tree
     if kind_of(tree) == _PIPE:
         return _resolve(_called(tree[_PIPE], schema), schema, bounds)

@@ -21,7 +21,8 @@ import polars as pl
 from dask_polars.dsl.codec import decode_expr
 from dask_polars.dsl.expressions import Expression, function_name, to_expr
 from dask_polars.dsl.schemas import expression_dtypes, select_node
-from dask_polars.plan.ewm import ewm_mean, refuses_ewm
+from dask_polars.plan.ewm import ewm_mean, ewm_sum, refuses_ewm
+from dask_polars.plan.ewm_var import ewm_var
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import per_partition
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
@@ -183,7 +184,13 @@ def _row_numbers(call: Call, n: Names) -> Carry:
 
 
 def _exponential(call: Call, n: Names) -> Carry:
-    found = ewm_mean(call.x, call.arguments["options"], n.prefix)
+    options, name, own = call.arguments["options"], function_name(call.tree), to_expr(call.tree)
+    if name == "EwmMean":
+        found = ewm_mean(call.x, options, n.prefix)
+    elif name == "EwmSum":
+        found = ewm_sum(call.x, own, options, n.prefix)
+    else:
+        found = ewm_var(call.x, own, options, n.prefix, root=name == "EwmStd")
     return Carry(found.summaries, found.carries, found.column)
 
 
@@ -196,7 +203,7 @@ CARRIES: dict[str, Callable[[Call, Names], Carry]] = {
     "FillNullWithStrategy": _filled,
     "RLEID": _run_numbers,
     "Range": _row_numbers,
-    "EwmMean": _exponential,
+    **dict.fromkeys(("EwmMean", "EwmSum", "EwmVar", "EwmStd"), _exponential),
 }
 
 
@@ -205,7 +212,7 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     name = function_name(tree)
     if name == "Range":
         return None
-    if name == "EwmMean":
+    if name in ("EwmMean", "EwmSum", "EwmVar", "EwmStd"):
         return refuses_ewm(tree, schema)
     dtype = dtype_of(tree["Function"]["input"][0], schema)
     if name in ("CumSum", "CumProd"):

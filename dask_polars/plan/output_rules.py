@@ -36,6 +36,7 @@ from dask_polars.plan.histogram import histogram_node
 from dask_polars.plan.order_statistics import quantile_node
 from dask_polars.plan.outputs import OUTPUT, Lifted, Lifter
 from dask_polars.plan.reverse import reverse_node
+from dask_polars.plan.window_explode import exploded_window
 from dask_polars.ranks import VALUE
 
 ALL = 2**32 - 1  # Polars' way to say "to the end"
@@ -182,6 +183,13 @@ def _explode(lifter: Lifter, tree: Expression) -> Lifted:
     node, name = _column_of(lifter, tree["Explode"]["input"])
     exploded = {"Explode": {**tree["Explode"], "input": column(name)}}
     return Lifted(select_node(None, [alias(exploded, name)], node), column(name))
+
+
+@_rule("Over")
+def _over(lifter: Lifter, tree: Expression) -> Lifted | None:
+    if tree["Over"]["mapping"] != "Explode":
+        return Lifted(lifter.base, tree)  # as long as the rows are
+    return exploded_window(lifter, tree["Over"])
 
 
 # ---------------------------------------------------------------- sorted

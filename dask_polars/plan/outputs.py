@@ -182,7 +182,7 @@ class Lifter:
     def _operation(self, tree: Expression) -> Lifted:
         """An operation that is not known to change the number of rows: on whatever rows its inputs have."""
         below = children(tree)
-        if kind_of(tree) in ("Over", "Eval", "StructEval"):
+        if kind_of(tree) in ("Rolling", "Eval", "StructEval"):
             return Lifted(self.base, tree)  # as long as the rows are
         if below is None:
             raise NotLifted

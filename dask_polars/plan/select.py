@@ -87,10 +87,11 @@ def lower_with_columns(planner: Planner, region: Region) -> Stage:
 
 
 def _in_another_order(planner: Planner, region: Region, trees: Sequence[Expression]) -> Stage | None:
-    """Lower columns that are sorted or reversed beside the others: there are as many values as rows."""
+    """Lower columns that are sorted, reversed or grouped beside the others: there are as many values as rows."""
     core = region.core
     bare = [tree["Alias"][0] if kind_of(tree) == "Alias" else tree for tree in trees]
     orders = [tree for tree in bare if kind_of(tree) in ("Sort", "SortBy") or function_name(tree) == "Reverse"]
+    orders += [tree for tree in bare if kind_of(tree) == "Over" and tree["Over"]["mapping"] == "Explode"]
     rest = [tree for tree in bare if not any(tree is item for item in orders)]
     inputs = [child for tree in orders for child in children(tree) or ()]
     if not orders or any(shape(tree) is not Shape.ROW for tree in inputs):

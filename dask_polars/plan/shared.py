@@ -21,6 +21,7 @@ from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource
+from dask_polars.plan.select import null_column
 from dask_polars.plan.stages import FrameStage, KeyStage, ScanStage, Stage, walk_stages
 
 # How many times as large as what is read for it a part may be that is kept in place of being computed again.
@@ -49,7 +50,13 @@ def read_once(planner: Planner, node: Node, region: Region) -> Region:
     whole = select_node(None, [column(name) for name in columns], region.core, keep_height=True)
     if whole.digest == node.digest:
         return region
-    return Region(region.chain, Node(SOURCE, {"source": StageSource(planner.lower(whole))}))
+    source = Node(SOURCE, {"source": StageSource(planner.lower(whole))})
+    schema = planner.schema(region.core)
+    if len(columns) == len(schema):
+        return Region(region.chain, source)
+    # What no reader needs is not computed, but what stands on it may name all columns.
+    padded = [column(name) if name in columns else null_column(name, dtype) for name, dtype in schema.items()]
+    return Region((*region.chain, select_node(None, padded, source, keep_height=True)), source)
 
 
 def shared_parts(planner: Planner, roots: Sequence[Stage]) -> dict[str, tuple[str, ...]]:

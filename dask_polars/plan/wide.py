@@ -147,6 +147,8 @@ def wide_kind(tree: Expression) -> str:
 def is_wide(tree: Expression) -> bool:
     """Say whether an expression needs other rows, in a way that is known here."""
     kind = wide_kind(tree)
+    if kind == "Over" and tree["Over"]["mapping"] == "Explode":
+        return False  # it has rows of its own, in the order of the groups
     return (kind == "Range" and is_row_number(tree)) or (kind != "Range" and (kind in MECHANISMS or kind in MEANINGS))
 
 
@@ -181,6 +183,8 @@ def _map_row_inputs(tree: Expression, apply: Callable[[Expression], Expression])
         keys = [apply(key) for key in value["partition_by"]]
         order = value["order_by"] and [_map_order(value["order_by"][0], apply), *value["order_by"][1:]]
         return {"Over": {**value, "partition_by": keys, "order_by": order}}
+    if kind_of(tree) == "Rolling":
+        return {"Rolling": {**tree["Rolling"], "index_column": apply(tree["Rolling"]["index_column"])}}
     if wide_kind(tree) in _PARAMETERS and kind_of(tree) == "Function":
         count = 0 if wide_kind(tree) == "Range" else 1
         inputs = tree["Function"]["input"]

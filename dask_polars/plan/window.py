@@ -13,8 +13,9 @@ same keys share the exchange; no rows are shuffled that are known to be where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -48,16 +49,15 @@ KEY = "__dp_window_key_"
 def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     """Say why a window is not distributed; None where it is."""
     window = tree["Over"]
-    if window["mapping"] == "Explode":
-        return '`over(mapping_strategy="explode")` gives rows in the order of the groups'
-    if any(_has_rows_of_its_own(item) for item in walk_expression(window["function"])):
+    if any(has_rows_of_its_own(item) for item in walk_expression(window["function"])):
         return "a literal series inside of `over`"
     if window["mapping"] != "GroupsToRows" and _is_whole(tree):
         return "a list of all rows beside each row"
     return None
 
 
-def _has_rows_of_its_own(tree: Expression) -> bool:
+def has_rows_of_its_own(tree: Expression) -> bool:
+    """Say whether an expression is a series among literals: its rows are those of no window."""
     return kind_of(tree) == "Literal" and ("Series" in tree["Literal"] or "Range" in tree["Literal"])
 
 
@@ -165,22 +165,25 @@ def _computed(planner: Planner, rows: Rows, stage: Stage, items: Sequence[Item],
 def _over_all_rows(leaf: Node, item: Item) -> Node:
     """Write a window of all rows as an expression over all rows, sorted where it says so."""
     window = item.tree["Over"]
-    node = leaf
-    if window["order_by"] is not None:
-        by, options = window["order_by"][:2]
-        keys, descending, nulls_last = [by], [options["descending"]], [options["nulls_last"]]
-        if function_name(by) == "RowEncode":
-            flags = by["Function"]["function"]["RowEncode"]["Ordered"]
-            keys = by["Function"]["input"]
-            descending, nulls_last = (
-                given if len(given) == len(keys) else given * len(keys)
-                for given in (flags["descending"], flags["nulls_last"])
-            )
-        descending, nulls_last = ([*flags, False] for flags in (descending, nulls_last))
-        node = sort_node([*keys, column(POSITION)], node, descending=descending, nulls_last=nulls_last)
-    else:
-        node = sort_node([column(POSITION)], node)
+    keys, descending, nulls_last = order_of(window)
+    descending, nulls_last = [*descending, False], [*nulls_last, False]
+    node = sort_node([*keys, column(POSITION)], leaf, descending=descending, nulls_last=nulls_last)
     return with_columns_node([alias(window["function"], item.name)], node)
+
+
+def order_of(window: Mapping[str, Any]) -> tuple[list[Expression], list[bool], list[bool]]:
+    """Give the keys that a window is sorted by, and for each whether it is descending, and has its nulls last."""
+    if window["order_by"] is None:
+        return [], [], []
+    by, options = window["order_by"][:2]
+    if function_name(by) != "RowEncode":
+        return [by], [options["descending"]], [options["nulls_last"]]
+    flags, keys = by["Function"]["function"]["RowEncode"]["Ordered"], by["Function"]["input"]
+    descending, nulls_last = (
+        list(given) if len(given) == len(keys) else list(given) * len(keys)
+        for given in (flags["descending"], flags["nulls_last"])
+    )
+    return keys, descending, nulls_last
 
 
 # ---------------------------------------------------------------- joined back

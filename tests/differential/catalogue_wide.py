@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.differential.catalogue_base import Case, case
+from tests.differential.catalogue_base import INF, Case, case
 from tests.helpers import Tables
 
 c = pl.col
@@ -104,7 +104,34 @@ def weighted(adjust: bool, ignore_nulls: bool) -> Case:
     return case(f"ewm_mean_{adjust}_{ignore_nulls}", lambda t: t.a.select("id", *columns))
 
 
-EXPONENTIAL = [weighted(adjust, ignore) for adjust in (True, False) for ignore in (True, False)]
+def variances(adjust: bool, ignore_nulls: bool) -> Case:
+    """Of values with gaps, that are not finite, and that are all the same; and weights that are gone at once."""
+    options = {"adjust": adjust, "ignore_nulls": ignore_nulls}
+    columns = [
+        c("x").ewm_var(alpha=0.3, **options), c("k").ewm_std(alpha=0.9, bias=True, min_samples=4, **options),
+        c("f64").ewm_var(com=1, bias=True, **options), (c("y") * 0 + 0.1).ewm_std(alpha=0.01, **options).alias("same"),
+        c("i32").ewm_var(alpha=1.0, **options), (c("x") + 1e6).ewm_std(alpha=0.01, **options).alias("far"),
+    ]  # fmt: skip
+    return case(f"ewm_var_{adjust}_{ignore_nulls}", lambda t: t.a.select("id", *columns))
+
+
+def weighted_sums(t: Tables) -> Any:
+    found = [
+        c(name).ewm_sum(alpha=alpha, min_samples=least, ignore_nulls=ignore).name.suffix(f"_{alpha}_{ignore}")
+        for name in ("x", "k", "f32", "f64")
+        for alpha, least, ignore in ((0.5, 1, True), (0.01, 4, False), (1.0, 1, False))
+    ]
+    infinite = pl.when(c("id") == 4).then(INF).otherwise(c("y")).ewm_sum(alpha=0.5)
+    return t.a.select("id", *found, infinite.alias("up"), (infinite - c("f64").ewm_sum(com=3)).shift(1).alias("both"))
+
+
+MODES = [(adjust, ignore) for adjust in (True, False) for ignore in (True, False)]
+EXPONENTIAL = [
+    *(weighted(*mode) for mode in MODES),
+    *(variances(*mode) for mode in MODES),
+    case("ewm_sum", weighted_sums),
+    case("ewm_var_single", lambda t: t.a.select(c("f32").ewm_var(alpha=0.5)), local=True),
+]
 
 OVERLAP = [
     case("shift_everything", shift_everything),

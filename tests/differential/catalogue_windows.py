@@ -31,6 +31,11 @@ IN_ORDER = [
 ]  # fmt: skip
 
 
+def exploded(exprs: list[pl.Expr], *keys: Any, **order: Any) -> list[pl.Expr]:
+    found = [expr.over(*keys, mapping_strategy="explode", **order) for expr in exprs]
+    return [expr.alias(f"e{index}_{'_'.join(keys)}") for index, expr in enumerate(found)]
+
+
 def by_key(key: str) -> list[Case]:
     return [
         case(f"over_{key}", lambda t: t.a.select("id", *named(AGGREGATIONS, key))),
@@ -140,9 +145,52 @@ CASES = [
     ),
     case(
         "over_explode",
-        lambda t: t.a.sort("g", maintain_order=True).select(c("id").over("g", mapping_strategy="explode")),
-        local=True,
+        lambda t: t.a.sort("k", maintain_order=True).select(c("id").over("g", mapping_strategy="explode")),
     ),
+    case(
+        "over_explode_rows",
+        lambda t: t.a.select(
+            *exploded([c("g"), c("id") * 2, c("s").fill_null("?")], "g"),
+            *exploded([c("h")], "k", "b"),
+            "id",
+            m=c("y").sum(),
+        ),
+    ),
+    case(
+        "over_explode_groups",
+        lambda t: t.a.select(exploded([c("y").sum(), pl.len(), c("g").first(), c("id").implode()], "g")),
+    ),
+    case(
+        "over_explode_lists",
+        lambda t: t.a.select(exploded([c("y").cum_sum(), c("id").reverse(), c("lst"), c("y") - c("y").mean()], "h")),
+    ),
+    case("over_explode_some", lambda t: t.a.select(exploded([c("id").filter(c("y") > 1)], "k"))),
+    case("over_explode_ends", lambda t: t.a.select(exploded([c("id").head(2), c("y").tail(2)], "st"))),
+    case(
+        "over_explode_ordered",
+        lambda t: t.a.select(
+            *exploded([c("id"), c("y").cum_sum(), c("g")], "g", order_by=["x", "id"], descending=True),
+            a=c("id").over("f64", order_by="id", descending=True, mapping_strategy="explode").cum_sum() + 1,
+        ),
+    ),
+    case(
+        "over_explode_ordered_groups",
+        lambda t: t.a.select(exploded([c("y").sum(), c("id").first()], "g", order_by="y", nulls_last=True)),
+    ),
+    case(
+        "over_explode_with_columns",
+        lambda t: t.a.with_columns(e=c("id").over("g", mapping_strategy="explode"), n=pl.len()).select("id", "e", "n"),
+    ),
+    case(
+        "over_explode_aggregated", lambda t: t.a.select((c("y").sum().over("g", mapping_strategy="explode") * 2).max())
+    ),
+    case(
+        "over_explode_differs",
+        lambda t: t.a.select(*exploded([c("id"), c("y").sum()], "h")),
+        raises="small none_right",
+        messages=False,
+    ),
+    case("over_explode_literal", lambda t: t.a.select(pl.lit(5).over("g", mapping_strategy="explode")), local=True),
     case("duplicates", duplicates),
     case("first_distinct_in_filter", lambda t: t.a.filter(c("k").is_first_distinct()).select("id", "k")),
     *(ranks(method) for method in ("average", "min", "max", "dense", "ordinal")),

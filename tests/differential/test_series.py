@@ -89,7 +89,12 @@ def random_windows(rng: random.Random, step: Callable[[], str]) -> Callable[[Any
     if offset is not None:
         shared["offset"] = offset + step()
     aggregations = [c("i").alias("rows"), c("v").sum(), c("i").first()]
-    if rng.random() < 0.5:
+    kind = rng.random()
+    if kind < 0.3:
+        keys = shared.pop("group_by")
+        columns = [item.rolling("t", period=step(), **shared) for item in aggregations]
+        return lambda lf: lf.with_columns(item.over(keys) if keys else item for item in columns)
+    if kind < 0.6:
         period = step()
         return lambda lf: lf.rolling("t", period=period, **shared).agg(aggregations)
     shared |= {"every": step(), "period": rng.choice([None, step()]), "include_boundaries": True}
