@@ -17,7 +17,17 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, columns_of, kind_of, map_children, shape
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    alias,
+    column,
+    columns_of,
+    kind_of,
+    map_children,
+    null_column,
+    shape,
+)
 from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, filter_node, select_node, union_node
@@ -25,7 +35,6 @@ from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, split_evenly
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource
-from dask_polars.plan.select import null_column
 from dask_polars.plan.shuffling import POSITION, with_position
 from dask_polars.plan.stages import Input, Mode, RegroupStage, SchemaDict, Size, Stage
 

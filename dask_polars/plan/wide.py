@@ -113,7 +113,8 @@ MECHANISMS: dict[str, Mechanism] = {}
 MEANINGS: dict[str, Callable[[Expression, SchemaDict], Expression | None]] = {}
 
 # Functions whose further inputs are numbers and the like, not columns of the rows.
-_PARAMETERS = ("Shift", "ShiftAndFill", "Diff", "PctChange", "Range")
+_MOVING = ("Shift", "ShiftAndFill", "Diff", "PctChange")
+_PARAMETERS = (*_MOVING, "Range")
 
 
 def computes(*kinds: str, refuses: Refusal, moves_rows: bool = False) -> Callable[[Lowering], Lowering]:
@@ -160,6 +161,12 @@ def is_row_number(tree: Expression) -> bool:
     if kind_of(end) == "Cast":
         end = end["Cast"]["expr"]
     return end == "Len" and "Literal" in dtype and isinstance(dtype["Literal"], str)
+
+
+def is_moving(tree: Expression) -> bool:
+    """Say whether an expression looks back by a number of rows that is known, at rows that are all of one input."""
+    parameters = tree["Function"]["input"][1:] if wide_kind(tree) in _MOVING and kind_of(tree) == "Function" else ()
+    return bool(parameters) and all(shape(item) is Shape.LITERAL for item in parameters)
 
 
 def row_inputs(tree: Expression) -> list[Expression]:

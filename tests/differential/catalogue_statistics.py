@@ -91,7 +91,6 @@ SORTED = [
     case("unique_sort_implode", select(c("g").unique().sort().implode())),
     case("sort_head", select(c("y").sort(descending=True).head(4))),
     case("sort_get", select(c("id").sort(descending=True).get(2, null_on_oob=True))),
-    case("sort_cum_sum", select(c("id").sort(descending=True).cum_sum()), local=True),
     case("arg_sort", select(c("x").arg_sort(), z=c("g").arg_sort(descending=True, nulls_last=True))),
     case("arg_sort_by", select(pl.arg_sort_by("h", c("id") * 7 % 23, descending=[True, False]))),
     case("arg_min_max", select((c("id") * 7 % 23).arg_min(), z=(c("id") * 5 % 23).arg_max())),
@@ -105,7 +104,7 @@ SORTED = [
 HEIGHTS = [
     case("reverse", select(c("id", "g").reverse())),
     case("reverse_beside", select("id", r=c("id").reverse())),
-    case("reverse_of_window", select(c("id").cum_sum().reverse()), local=True),
+    case("reverse_of_window", select(c("id").cum_sum().reverse())),
     case("gather_every", select(c("id", "g").gather_every(3))),
     case("gather_every_offset", select(c("id").gather_every(4, 2))),
     case("head_tail", select(h=c("id").head(3), t=c("id").tail(3))),
@@ -141,4 +140,55 @@ HEIGHTS = [
     case("sorted_then_head", lambda t: t.a.select(c("id").reverse(), c("y").sort()).head(4)),
 ]  # fmt: skip
 
-CASES = [*QUANTILES, *DISTINCT, *SORTED, *HEIGHTS]
+
+def moved(t: Tables) -> Any:
+    """What needs other rows, of rows that are sorted or turned: as many values as rows."""
+    y, i = c("y").sort(), c("id").sort_by("h", c("id") * 7 % 23)
+    return {
+        "s": i.cum_sum(), "d": y - y.shift(), "p": y.pct_change(2), "r": c("y").reverse().rank(), "f": i.shift(-2, fill_value=7),
+        "v": c("x").reverse().forward_fill().reverse(), "m": y.rolling_max(3, min_samples=1) - c("y"), "l": c("g").sort().rle_id(),
+        "a": c("y").sort().cum_max() / c("y").max(), "u": c("s").sort().is_first_distinct(), "e": c("lst").reverse().list.eval(pl.element() + 1),
+        "w": pl.when(c("h") > 1).then(c("x").reverse()).otherwise(c("x")), "n": c("id").cum_sum().sort_by("y", "id").diff(),
+    }  # fmt: skip
+
+
+def dropped(t: Tables) -> Any:
+    """The same of fewer rows, as many in each output."""
+    x, kept = c("x").drop_nulls(), c("id").filter(c("x").is_not_null())
+    return {
+        "d": x.diff(), "s": kept.shift(1), "n": kept.cum_sum(), "r": x.rolling_sum(2), "b": kept.reverse().diff(),
+        "f": c("y").filter(c("x").is_not_null()).rank("ordinal"), "e": x.sort().ewm_mean(alpha=0.5),
+    }  # fmt: skip
+
+
+SUMMED = {
+    "d": c("y").sort().diff().mean(), "l": c("x").drop_nulls().diff().last(), "q": c("x").drop_nulls().diff().median(),
+    "m": (c("y").sort() - c("y")).abs().sum(), "s": c("x").drop_nulls().sort().cum_sum().max(), "n": c("y").cum_sum().sort().shift(2).sum(),
+    "r": pl.corr(c("id").sort(descending=True).diff(), c("id").sort() + 1), "g": c("id").gather_every(4).diff().n_unique(),
+}  # fmt: skip
+
+MOVED = [
+    case("moved_select", lambda t: t.a.select(**moved(t))),
+    case("moved_columns", lambda t: t.a.with_columns(**moved(t)).select("id", "x", *moved(t))),
+    case("moved_dropped", lambda t: t.a.select(**dropped(t))),
+    case("moved_dropped_columns", lambda t: t.a.with_columns(**dropped(t)), raises="small dup allnull none_right"),
+    case("moved_then_summed", select(**SUMMED)),
+    case("moved_then_summed_columns", lambda t: t.a.select("id", "x", "y").with_columns(**SUMMED)),
+    case("moved_filter", lambda t: t.a.filter(c("y") >= c("y").sort().shift(1), c("id").reverse() > 3).select("id", "s")),
+    case("moved_filter_counted", lambda t: t.a.filter(c("x").reverse() > 0).select(pl.len())),
+    case("moved_one_value", lambda t: t.a.select("id", "x").with_columns(z=c("id").sort().tail(1)).select("z")),
+    case("moved_one_predicate", lambda t: t.a.filter(c("id").tail(1) > 3).select("s")),
+    case("moved_replaced", lambda t: t.a.select("x").with_columns(c("x").head(1) + 1)),
+    case("moved_unused", lambda t: t.a.with_columns(z=c("x").head(2), y=c("y").reverse()).filter(c("h") > 1).select("id", "y")),
+    case("moved_beside_wide", lambda t: t.a.select("id", "y").with_columns(
+        a=c("id").reverse(), b=c("id").cum_sum(), m=c("y").mean(), w=c("y").sum().over(c("id") % 3), l=pl.lit(1))),
+    case("moved_and_grouped", lambda t: t.a.with_columns(z=c("y").sort().diff()).group_by("g").agg(c("z").sum()).sort("g")),
+    case("moved_picked", lambda t: t.a.with_columns(
+        a=c("s").gather(c("id").reverse() % pl.len()), b=c("id").gather(c("y").arg_sort()), c=c("y").arg_sort().arg_sort(),
+        d=c("id").get(-1), e=c("x").get((c("id") * 7 % 23).arg_max()), f=c("y").get(50, null_on_oob=True)), raises="empty"),
+    case("moved_picked_filter", lambda t: t.a.filter(c("id").gather(-1 - c("id")) > c("id").get(0)).select("id"), raises="empty one"),
+    case("moved_appended", lambda t: t.a.with_columns(z=c("id").head(3).append(c("y").slice(3))).select("z")),
+    case("moved_no_rows", lambda t: t.a.select(pl.lit(3).reverse().sum(), z=pl.lit(pl.Series([1, 2])).sum())),
+]  # fmt: skip
+
+CASES = [*QUANTILES, *DISTINCT, *SORTED, *HEIGHTS, *MOVED]
