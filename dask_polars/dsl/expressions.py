@@ -183,6 +183,13 @@ def columns_of(tree: Expression) -> set[str]:
     return set(to_expr(tree).meta.root_names())
 
 
+def renamed(tree: Expression, names: Mapping[str, str]) -> Expression:
+    """Give an expression over columns with other names."""
+    if kind_of(tree) == "Column":
+        return column(names[tree["Column"]])
+    return map_children(tree, lambda child: renamed(child, names)) or tree
+
+
 def reads_rows(tree: Expression) -> bool:
     """Say whether an expression reads any column, or counts the rows."""
     return bool(columns_of(tree)) or any(item == "Len" for item in walk_expression(tree))
@@ -429,6 +436,7 @@ __all__ = [
     "null_column",
     "output_name",
     "reads_rows",
+    "renamed",
     "shape",
     "to_expr",
     "walk_expression",

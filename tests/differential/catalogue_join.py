@@ -236,7 +236,9 @@ INEQUALITY = [
     case("where_nulls", where(c("k") <= c("k_right"), c("h").is_not_null()), "any"),
     case("where_same_frame", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), c("h") == c("h_right")), "any"),
     case("where_same_frame_left", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), how="left"), "any"),
-    case("where_aggregate", where(c("y") > c("x").mean()), "any", local=True),
+    case("where_aggregate", where(c("y") > c("x").mean(), c("k_right") <= c("k").max()), "any"),
+    case("where_aggregates_of_both", where((c("y") > c("x").median()) & (c("h") < c("w")), c("g") == c("g_right"), c("w") - c("w").min() < c("k").n_unique()), "any"),
+    case("where_aggregate_of_pairs", where(c("h") * 30 > c("w").sum(), c("y") > c("x").std()), "any", local=True),
     case("cross_all", lambda t: t.a.select("id", "g").join(t.b, how="cross"), "any"),
     case("cross_three", lambda t: t.a.select("h").join(t.b.select("kk"), how="cross").join(t.c.select("code"), how="cross"), "any"),
 ]  # fmt: skip
