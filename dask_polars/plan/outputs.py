@@ -43,7 +43,7 @@ from dask_polars.plan.planner import OUR_SCHEMAS, Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, describe
 from dask_polars.plan.reread import kept
 from dask_polars.plan.stages import Size, Stage
-from dask_polars.plan.wide import is_moving
+from dask_polars.plan.wide import as_long_as_rows, is_moving
 
 GATHERED = "GatheredSelect"  # a node of ours: a select that is run on all rows at once
 OUTPUT = "__dp_output_"
@@ -227,7 +227,7 @@ class Lifter:
             return Lifted(node, _rebuilt(tree, below, over), scalar=True)
         moved = [item for item in lifted if not (item.scalar and kind_of(item.tree) == "Literal")]
         alike = len({item.node.digest for item in moved}) == 1 and moved[0].node is not self.base
-        if alike or all(map(_as_long_as_rows, below)):
+        if alike or all(map(as_long_as_rows, below)):
             node, over = self._as_columns(lifted)
             changed = _rebuilt(tree, below, over)
             if self._in_parts(changed, node):
@@ -342,18 +342,6 @@ def _panics(tree: Expression) -> bool:
 
 def _named(tree: Expression, name: str) -> Expression:
     return tree if output_name(tree) == name else alias(tree, name)
-
-
-def _as_long_as_rows(tree: Expression) -> bool:
-    """Say whether an expression surely gives as many values as there are rows, be it in another order."""
-    if shape(tree) in (Shape.ROW, Shape.MIXED):
-        return True
-    kind = kind_of(tree)
-    turned = kind in ("Sort", "SortBy") or function_name(tree) == "Reverse"
-    if kind == "Over" or not (turned or is_moving(tree) or operation_traits(tree)[2]):
-        return False
-    inputs = [child for child in children(tree) or () if shape(child) not in (Shape.LITERAL, Shape.SCALAR)]
-    return bool(inputs) and all(map(_as_long_as_rows, inputs))
 
 
 def _rebuilt(tree: Expression, below: Sequence[Expression], over: Sequence[Expression]) -> Any:

@@ -188,6 +188,10 @@ MOVED = [
         d=c("id").get(-1), e=c("x").get((c("id") * 7 % 23).arg_max()), f=c("y").get(50, null_on_oob=True)), raises="empty"),
     case("moved_picked_filter", lambda t: t.a.filter(c("id").gather(-1 - c("id")) > c("id").get(0)).select("id"), raises="empty one"),
     case("moved_appended", lambda t: t.a.with_columns(z=c("id").head(3).append(c("y").slice(3))).select("z")),
+    case("moved_keys", lambda t: t.a.group_by(c("h").reverse(), m=c("y") > c("y").median(), maintain_order=True).agg(
+        c("y").sum(), c("id").median())),
+    case("moved_sort_keys", lambda t: t.a.sort(c("h").reverse(), c("id").sort().shift(2), descending=[True, False]).select("id", "h")),
+    case("moved_unique_keys", lambda t: t.a.unique([c("y") > c("y").mean(), "h"], keep="last", maintain_order=True).select("id")),
     case("moved_no_rows", lambda t: t.a.select(pl.lit(3).reverse().sum(), z=pl.lit(pl.Series([1, 2])).sum())),
 ]  # fmt: skip
 
