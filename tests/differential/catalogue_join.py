@@ -202,9 +202,10 @@ AFTER = [
          .group_by("g", "w").agg(pl.len(), c("id").sum()), "any"),
     case("star", lambda t: t.a.join(t.c, on="g").join(t.b.group_by("h").agg(c("w").max()), on="h").select((c("weight") * c("w")).sum())),
     case("diamond", lambda t: (base := t.a.filter(c("x") > 0)).join(base.group_by("g").agg(m=c("y").mean()), on="g", how="left").select("id", "m"), "any"),
-    case("update", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g"), local=True),
-    case("update_full", lambda t: t.c.update(t.b.filter(c("g") == "zz").group_by("g").agg(weight=c("x").max()), on="g", how="full"), "any", local=True),
-    case("update_by_row", lambda t: t.a.select("id", "x").update(t.b.select("x")), local=True),
+    case("update", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g")),
+    case("update_inner", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g", how="inner", include_nulls=True), "any"),
+    case("update_full", lambda t: t.c.update(t.b.filter(c("g") == "zz").group_by("g").agg(weight=c("x").max()), on="g", how="full"), "any"),
+    case("update_by_row", lambda t: t.a.select("id", "x").update(t.b.select("x"))),
 ]  # fmt: skip
 
 
