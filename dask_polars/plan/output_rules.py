@@ -384,7 +384,7 @@ def _range(lifter: Lifter, tree: Expression) -> Lifted | None:
     if _operation(tree) == "Function.Repeat" and _inputs(tree)[1] == "Len":
         (value, _), name = _inputs(tree), lifter.name()
         if shape(value) is Shape.LITERAL:
-            return Lifted(select_node(None, [alias(value, name)], lifter.base, keep_height=True), column(name))
+            return Lifted(with_columns_node([alias(value, name)], lifter.base), column(name))
     return None
 
 

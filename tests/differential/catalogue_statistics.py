@@ -141,39 +141,33 @@ HEIGHTS = [
 ]  # fmt: skip
 
 
-def moved(t: Tables) -> Any:
-    """What needs other rows, of rows that are sorted or turned: as many values as rows."""
-    y, i = c("y").sort(), c("id").sort_by("h", c("id") * 7 % 23)
-    return {
-        "s": i.cum_sum(), "d": y - y.shift(), "p": y.pct_change(2), "r": c("y").reverse().rank(), "f": i.shift(-2, fill_value=7),
-        "v": c("x").reverse().forward_fill().reverse(), "m": y.rolling_max(3, min_samples=1) - c("y"), "l": c("g").sort().rle_id(),
-        "a": c("y").sort().cum_max() / c("y").max(), "u": c("s").sort().is_first_distinct(), "e": c("lst").reverse().list.eval(pl.element() + 1),
-        "w": pl.when(c("h") > 1).then(c("x").reverse()).otherwise(c("x")), "n": c("id").cum_sum().sort_by("y", "id").diff(),
-    }  # fmt: skip
-
-
-def dropped(t: Tables) -> Any:
-    """The same of fewer rows, as many in each output."""
-    x, kept = c("x").drop_nulls(), c("id").filter(c("x").is_not_null())
-    return {
-        "d": x.diff(), "s": kept.shift(1), "n": kept.cum_sum(), "r": x.rolling_sum(2), "b": kept.reverse().diff(),
-        "f": c("y").filter(c("x").is_not_null()).rank("ordinal"), "e": x.sort().ewm_mean(alpha=0.5),
-    }  # fmt: skip
-
-
+# What needs other rows, of rows that are sorted or turned: as many values as rows.
+ALIKE = {
+    "s": c("id").sort_by("h", c("id") * 7 % 23).cum_sum(), "d": c("y").sort() - c("y").sort().shift(), "r": c("y").reverse().rank(),
+    "f": c("x").reverse().forward_fill().reverse(), "l": c("g").sort().rle_id(), "n": c("id").cum_sum().sort_by("y", "id").diff(),
+    "e": c("lst").reverse().list.eval(pl.element() + 1),
+}  # fmt: skip
+BESIDE = {
+    "p": c("y").sort().pct_change(2), "m": c("y").sort().rolling_max(3, min_samples=1) - c("y"), "a": c("y").sort().cum_max() / c("y").max(),
+    "u": c("s").sort().is_first_distinct(), "w": pl.when(c("h") > 1).then(c("x").reverse()).otherwise(c("x").shift(-2, fill_value=7)),
+}  # fmt: skip
+# The same of fewer rows, as many in each output.
+FEWER = {
+    "d": c("x").drop_nulls().diff(), "s": c("id").filter(c("x").is_not_null()).shift(1), "r": c("x").drop_nulls().rolling_sum(2),
+    "b": c("id").filter(c("x").is_not_null()).reverse().diff(), "f": c("y").filter(c("x").is_not_null()).rank("ordinal"),
+}  # fmt: skip
 SUMMED = {
     "d": c("y").sort().diff().mean(), "l": c("x").drop_nulls().diff().last(), "q": c("x").drop_nulls().diff().median(),
-    "m": (c("y").sort() - c("y")).abs().sum(), "s": c("x").drop_nulls().sort().cum_sum().max(), "n": c("y").cum_sum().sort().shift(2).sum(),
     "r": pl.corr(c("id").sort(descending=True).diff(), c("id").sort() + 1), "g": c("id").gather_every(4).diff().n_unique(),
 }  # fmt: skip
 
 MOVED = [
-    case("moved_select", lambda t: t.a.select(**moved(t))),
-    case("moved_columns", lambda t: t.a.with_columns(**moved(t)).select("id", "x", *moved(t))),
-    case("moved_dropped", lambda t: t.a.select(**dropped(t))),
-    case("moved_dropped_columns", lambda t: t.a.with_columns(**dropped(t)), raises="small dup allnull none_right"),
+    case("moved_select", select(**ALIKE)),
+    case("moved_columns", lambda t: t.a.select("id", "x", "y", "h", "s").with_columns(**BESIDE)),
+    case("moved_dropped", select(**FEWER)),
+    case("moved_dropped_columns", lambda t: t.a.with_columns(d=FEWER["d"]), raises="small dup allnull none_right"),
     case("moved_then_summed", select(**SUMMED)),
-    case("moved_then_summed_columns", lambda t: t.a.select("id", "x", "y").with_columns(**SUMMED)),
+    case("moved_then_summed_columns", lambda t: t.a.select("id", z=(c("y").sort() - c("y")).abs().sum() / c("id").sort().cum_sum().max())),
     case("moved_filter", lambda t: t.a.filter(c("y") >= c("y").sort().shift(1), c("id").reverse() > 3).select("id", "s")),
     case("moved_filter_counted", lambda t: t.a.filter(c("x").reverse() > 0).select(pl.len())),
     case("moved_one_value", lambda t: t.a.select("id", "x").with_columns(z=c("id").sort().tail(1)).select("z")),
@@ -183,8 +177,8 @@ MOVED = [
     case("moved_beside_wide", lambda t: t.a.select("id", "y").with_columns(
         a=c("id").reverse(), b=c("id").cum_sum(), m=c("y").mean(), w=c("y").sum().over(c("id") % 3), l=pl.lit(1))),
     case("moved_and_grouped", lambda t: t.a.with_columns(z=c("y").sort().diff()).group_by("g").agg(c("z").sum()).sort("g")),
-    case("moved_picked", lambda t: t.a.with_columns(
-        a=c("s").gather(c("id").reverse() % pl.len()), b=c("id").gather(c("y").arg_sort()), c=c("y").arg_sort().arg_sort(),
+    case("moved_picked", lambda t: t.a.select("id", "x", "y", "s").with_columns(
+        a=c("s").gather(c("id").reverse() % pl.len()), b=c("id").gather(c("y").arg_sort()),
         d=c("id").get(-1), e=c("x").get((c("id") * 7 % 23).arg_max()), f=c("y").get(50, null_on_oob=True)), raises="empty"),
     case("moved_picked_filter", lambda t: t.a.filter(c("id").gather(-1 - c("id")) > c("id").get(0)).select("id"), raises="empty one"),
     case("moved_appended", lambda t: t.a.with_columns(z=c("id").head(3).append(c("y").slice(3))).select("z")),

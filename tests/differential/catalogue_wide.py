@@ -42,11 +42,15 @@ CUMULATIVE = [
     ),
     case(
         "row_numbers_from_elsewhere",
-        lambda t: t.a.filter(pl.int_range(1, pl.len() + 1) % 5 > 0).with_columns(
-            a=pl.int_range(1, pl.len() + 1),
-            b=pl.int_range(pl.len(), 0, -1, dtype=pl.UInt32),
-            d=pl.int_range(2 + 3 * c("id").len(), 2, -3),
-            e=pl.int_range(pl.len() * 2, step=2, dtype=pl.Int32).cum_sum(),
+        lambda t: (
+            t.a.select("id")
+            .filter(pl.int_range(1, pl.len() + 1) % 5 > 0)
+            .with_columns(
+                a=pl.int_range(1, pl.len() + 1),
+                b=pl.int_range(pl.len(), 0, -1, dtype=pl.UInt32),
+                d=pl.int_range(2 + 3 * c("id").len(), 2, -3),
+                e=pl.int_range(pl.len() * 2, step=2, dtype=pl.Int32).cum_sum(),
+            )
         ),
     ),
     case("row_numbers_alone", lambda t: t.a.select(pl.int_range(1, pl.len() + 1), ones=pl.ones(pl.len()))),
