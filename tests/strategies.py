@@ -341,9 +341,9 @@ def top_k_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
     return step, replace(state, ordered=True)
 
 
-def wide_expressions(state: State, name: str) -> dict[str, pl.Expr]:
+def wide_expressions(state: State, name: str, column: pl.Expr | None = None) -> dict[str, pl.Expr]:
     """Expressions over a column that need other rows, in order; floats are quarters, whose sums are exact."""
-    column, dtype = pl.col(name), state.schema[name]
+    column, dtype = pl.col(name) if column is None else column, state.schema[name]
     found = {
         "shift(1)": column.shift(1), "shift(-3)": column.shift(-3), "forward_fill": column.forward_fill(),
         "backward_fill(2)": column.backward_fill(limit=2), "cum_count": column.cum_count(),
@@ -376,6 +376,25 @@ def wide_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
     kind = draw(st.sampled_from(sorted(choices)))
     expr, new = choices[kind], draw(st.sampled_from([name, "wide"]))
     return Step(f"with_columns({new}={name}.{kind})", lambda lf, _: lf.with_columns(expr.alias(new))), state
+
+
+@st.composite
+def moved_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
+    """The same over rows that are turned, sorted or dropped first."""
+    if not state.ordered or state.joined:
+        return None
+    name = draw(st.sampled_from(list(state.schema)))
+    moves = ["reverse", "drop_nulls"] + ["sort"] * is_comparable(state.schema[name])
+    move = draw(st.sampled_from(moves))
+    choices = wide_expressions(state, name, getattr(pl.col(name), move)())
+    choices = {kind: expr for kind, expr in choices.items() if "_by" not in kind or move != "drop_nulls"}
+    kind = draw(st.sampled_from(sorted(choices)))
+    expr, text = choices[kind].alias("moved"), f"moved={name}.{move}.{kind}"
+    if move == "drop_nulls":
+        return Step(f"select({text})", lambda lf, _: lf.select(expr)), state
+    if draw(st.booleans()):
+        return Step(f"with_columns({text})", lambda lf, _: lf.with_columns(expr)), state
+    return Step(f"filter({text} is null)", lambda lf, _: lf.filter(expr.is_null())), state
 
 
 @st.composite
@@ -421,7 +440,7 @@ def wide_filter_steps(draw: DrawFn, state: State) -> tuple[Step, State] | None:
 STEPS = [
     filter_steps, filter_steps, with_columns_steps, select_steps, rename_steps, group_by_steps, group_by_steps,
     scalar_steps, sort_steps, unique_steps, slice_steps, gather_steps, join_steps, join_steps, concat_steps, row_index_steps,
-    explode_steps, top_k_steps, wide_steps, wide_steps, window_steps, window_steps, exploded_steps, wide_filter_steps,
+    explode_steps, top_k_steps, wide_steps, wide_steps, moved_steps, window_steps, window_steps, exploded_steps, wide_filter_steps,
 ]  # fmt: skip
 
 

@@ -84,6 +84,11 @@ def alias(tree: Expression, name: str) -> Expression:
     return {"Alias": [tree, name]}
 
 
+def null_column(name: str, dtype: pl.DataType) -> Expression:
+    """Build a column of nulls."""
+    return alias(decode_expr(pl.lit(None, dtype=dtype)), name)
+
+
 def function_name(tree: Expression) -> str | None:
     """Name the function that an expression calls (``{"Boolean": "IsNull"}`` is ``"IsNull"``), if it is a call."""
     if kind_of(tree) != "Function":
@@ -177,6 +182,18 @@ def walk_expression(tree: Expression) -> Iterator[Expression]:
 def columns_of(tree: Expression) -> set[str]:
     """Name the columns that an expression reads."""
     return set(to_expr(tree).meta.root_names())
+
+
+def renamed(tree: Expression, names: Mapping[str, str]) -> Expression:
+    """Give an expression over columns with other names."""
+    if kind_of(tree) == "Column":
+        return column(names[tree["Column"]])
+    return map_children(tree, lambda child: renamed(child, names)) or tree
+
+
+def reads_rows(tree: Expression) -> bool:
+    """Say whether an expression reads any column, or counts the rows."""
+    return bool(columns_of(tree)) or any(item == "Len" for item in walk_expression(tree))
 
 
 def output_name(tree: Expression) -> str:
@@ -417,7 +434,10 @@ __all__ = [
     "kind_of",
     "map_children",
     "named_like",
+    "null_column",
     "output_name",
+    "reads_rows",
+    "renamed",
     "shape",
     "to_expr",
     "walk_expression",

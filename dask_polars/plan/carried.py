@@ -25,6 +25,7 @@ from dask_polars.plan.ewm import ewm_mean, ewm_sum, refuses_ewm
 from dask_polars.plan.ewm_var import ewm_var
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import per_partition
+from dask_polars.plan.row_numbers import row_numbers
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
 from dask_polars.plan.wide import Item, Rows, computes, dtype_of, means
 from dask_polars.wide_kernels import with_carried
@@ -177,10 +178,13 @@ def _run_numbers(call: Call, n: Names) -> Carry:
 
 
 def _row_numbers(call: Call, n: Names) -> Carry:
-    carries = {n("carry"): n.col("n").cum_sum() - n.col("n")}
-    dtype = call.arguments["IntRange"]["dtype"]["Literal"]
-    own = to_expr(call.tree)
-    return Carry({n("n"): LENGTH}, carries, own + n.col("carry").cast(getattr(pl, dtype)))
+    numbers = row_numbers(call.tree)
+    assert numbers is not None
+    rows = n.col("n").cast(pl.Int64)
+    # Where the range starts depends on the number of all rows, if it counts down.
+    carry = (rows.cum_sum() - rows) * numbers.step + (rows.sum() - rows) * numbers.start.lengths
+    own = to_expr(call.tree).cast(pl.Int64)
+    return Carry({n("n"): LENGTH}, {n("carry"): carry}, (own + n.col("carry")).cast(getattr(pl, numbers.dtype)))
 
 
 def _exponential(call: Call, n: Names) -> Carry:

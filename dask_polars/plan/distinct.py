@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dask_polars.dsl.expressions import Shape, column, expand, shape
+from dask_polars.dsl.expressions import Expression, Shape, column, expand, shape
 from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.group_by import groups_bound, is_placed
 from dask_polars.plan.lineage import renames
@@ -20,6 +21,7 @@ from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import Size, Stage
+from dask_polars.plan.wide import with_key_columns
 
 
 @lowers("Distinct")
@@ -32,6 +34,8 @@ def lower_distinct(planner: Planner, region: Region) -> Stage:
         keys = [column(name) for name in schema] if options["subset"] is None else expand(options["subset"], schema)
     except ValueError:
         return gather_and_run(planner, region, "unique", "its selectors are not understood")
+    if any(shape(key) is Shape.MIXED for key in keys) and all(shape(key) in (Shape.ROW, Shape.MIXED) for key in keys):
+        return planner.lower(region.over(_over_columns(planner, core, keys)))
     if not keys or not all(shape(key) is Shape.ROW for key in keys):
         return gather_and_run(planner, region, "unique", "columns that are not computed row by row")
     (source,) = planner.push_down(region.build, [core.input])
@@ -50,6 +54,14 @@ def lower_distinct(planner: Planner, region: Region) -> Stage:
         combined = planner.tree("unique-combine", partial, lambda leaf: local.with_inputs((leaf,)))
         return _finish(planner, region, combined)
     return _shuffled(planner, region, rows, keys, rows.npartitions)
+
+
+def _over_columns(planner: Planner, core: Node, keys: Sequence[Expression]) -> Node:
+    """Make columns of what compares rows with aggregations, as in ``unique([v > v.mean()])``."""
+    beside, names = with_key_columns(core.input, keys)
+    options = {**core.fields["options"], "subset": [column(name) for name in names]}
+    distinct = core.with_inputs((beside,)).with_fields(options=options)
+    return select_node(None, [column(name) for name in planner.schema(core)], distinct, keep_height=True)
 
 
 def _finish(planner: Planner, region: Region, rows: Stage) -> Stage:

@@ -17,15 +17,25 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, columns_of, kind_of, map_children, shape
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    alias,
+    column,
+    columns_of,
+    kind_of,
+    null_column,
+    renamed,
+    shape,
+)
 from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, filter_node, select_node, union_node
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner, split_evenly
+from dask_polars.plan.products import without_aggregations
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource
-from dask_polars.plan.select import null_column
 from dask_polars.plan.shuffling import POSITION, with_position
 from dask_polars.plan.stages import Input, Mode, RegroupStage, SchemaDict, Size, Stage
 
@@ -43,6 +53,11 @@ def lower_join_where(planner: Planner, region: Region) -> Stage:
     if how not in _KEPT or arguments["slice"] is not None or arguments["maintain_order"] != "None":
         return gather_and_run(planner, region, "join_where", "a slice, or an order that is to be kept")
     if not all(shape(tree) in (Shape.ROW, Shape.LITERAL) for tree in predicates):
+        right_names = {new: old for old, new in _names(planner, core)["right"].items()}
+        names = {"left": {name: name for name in planner.schema(core.inputs[0])}, "right": right_names}
+        over_sides = without_aggregations(planner, core, names) if how == "Inner" else None
+        if over_sides is not None:
+            return planner.lower(region.over(over_sides))
         return gather_and_run(planner, region, "join_where", "conditions that are not computed row by row")
     equal = _with_equality(planner, core) if how == "Inner" else None
     if equal is not None:
@@ -224,12 +239,5 @@ def _sides_of_equality(tree: Expression, left: set[str], right: dict[str, str]) 
         return None
     for one, other in (pair, reversed(pair)):
         if columns_of(one) <= left and columns_of(other) <= set(right):
-            renamed = _renamed(other, right)
-            return None if renamed is None else (one, renamed)
+            return one, renamed(other, right)
     return None
-
-
-def _renamed(tree: Expression, names: dict[str, str]) -> Expression | None:
-    if kind_of(tree) == "Column":
-        return column(names[tree["Column"]])
-    return map_children(tree, lambda child: _renamed(child, names))

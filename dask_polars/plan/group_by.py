@@ -28,7 +28,14 @@ from dask_polars.dsl.expressions import (
 )
 from dask_polars.dsl.groups import with_positions
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import expression_dtypes, filter_node, group_by_node, select_node, with_columns_node
+from dask_polars.dsl.schemas import (
+    expression_dtypes,
+    filter_node,
+    group_by_node,
+    select_node,
+    slice_node,
+    with_columns_node,
+)
 from dask_polars.plan.colocated import cut_for_groups
 from dask_polars.plan.decompose import Decomposition, DtypeOf
 from dask_polars.plan.fallback import gather_and_run
@@ -40,9 +47,7 @@ from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, wi
 from dask_polars.plan.stages import KeyStage, Placement, Size, Stage
 from dask_polars.plan.steps import Question, could_be_below
 from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
-from dask_polars.plan.wide import with_columns_of_other_rows
-
-KEY = "__dp_key_"
+from dask_polars.plan.wide import as_long_as_rows, with_columns_of_other_rows, with_key_columns
 
 
 @lowers("GroupBy")
@@ -52,12 +57,14 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
     if core is None:
         return gather_and_run(planner, region, "group_by", "its selectors are not understood")
     region = Region(region.chain, core)
+    if core.fields["options"]["slice"] is not None:
+        offset, length = core.fields["options"]["slice"]
+        groups = core.with_fields(options={**core.fields["options"], "slice": None})
+        return planner.lower(region.over(slice_node(offset, length, groups)))
     if window_kind(core) is not None:
         return lower_windows(planner, region)
-    if core.fields["options"]["slice"] is not None:
-        return gather_and_run(planner, region, "group_by", "a slice of the groups")
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
-        computed = _by_other_rows(planner, region) or _by_aggregations(planner, region)
+        computed = _by_other_rows(planner, region) or _by_columns(planner, region)
         return computed or gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
     if core.fields["apply"] is None:
         taken = Decomposition(_dtypes_over(planner, core), whole=False)
@@ -80,17 +87,16 @@ def _by_other_rows(planner: Planner, region: Region) -> Stage | None:
     return planner.lower(region.over(core.with_inputs((found.rows,)).with_fields(keys=found.trees)))
 
 
-def _by_aggregations(planner: Planner, region: Region) -> Stage | None:
-    """Make columns of keys that compare rows with aggregations, as in ``group_by(v > v.mean())``."""
+def _by_columns(planner: Planner, region: Region) -> Stage | None:
+    """Make columns of keys that are not computed row by row, as in ``group_by(v > v.mean())``."""
     core = region.core
     trees = core.fields["keys"]
-    one_per_row = all(shape(key) in (Shape.ROW, Shape.LITERAL, Shape.MIXED) for key in trees)
+    one_per_row = all(shape(key) is Shape.LITERAL or as_long_as_rows(key) for key in trees)
     if core.fields["apply"] is not None or not one_per_row:
         return None
-    names = [f"{KEY}{index}" for index in range(len(trees))]
-    computed = [alias(key, name) for key, name in zip(trees, names, strict=True)]
+    rows, names = with_key_columns(core.input, trees)
     keys = [alias(column(name), output_name(key)) for key, name in zip(trees, names, strict=True)]
-    changed = core.with_inputs((with_columns_node(computed, core.input),)).with_fields(keys=keys)
+    changed = core.with_inputs((rows,)).with_fields(keys=keys)
     same = list(planner.schema(changed).items()) == list(planner.schema(core).items())
     return planner.lower(region.over(changed)) if same else None
 

@@ -18,11 +18,13 @@ from dask_polars.dsl.expressions import (
     kind_of,
     map_children,
     output_name,
+    reads_rows,
     shape,
     to_expr,
 )
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import (
+    empty_leaf,
     expression_dtypes,
     filter_node,
     group_by_node,
@@ -36,6 +38,7 @@ from dask_polars.plan.histogram import histogram_node
 from dask_polars.plan.order_statistics import quantile_node
 from dask_polars.plan.outputs import OUTPUT, Lifted, Lifter
 from dask_polars.plan.reverse import reverse_node
+from dask_polars.plan.row_numbers import is_row_number
 from dask_polars.plan.window_explode import exploded_window
 from dask_polars.ranks import VALUE
 
@@ -214,7 +217,7 @@ def _sort_by(lifter: Lifter, tree: Expression) -> Lifted | None:
 
 
 def _ordered(lifter: Lifter, value: Expression, by: Sequence[Expression], options: Mapping[str, Any]) -> Lifted:
-    if _is_row_number(value):
+    if is_row_number(value):  # which is what `arg_sort_by` sorts
         node, keys = _side_by_side(lifter, by)
         node, index = _indexed(node)
         value = column(index)
@@ -225,15 +228,6 @@ def _ordered(lifter: Lifter, value: Expression, by: Sequence[Expression], option
         for key in ("descending", "nulls_last")
     }
     return Lifted(sort_node(keys, node, maintain_order=options["maintain_order"], **flags), value)
-
-
-def _is_row_number(tree: Expression) -> bool:
-    """Recognize `pl.int_range(pl.len())`, which is what `arg_sort_by` sorts."""
-    if _operation(tree) != "Function.Range":
-        return False
-    start, stop = _inputs(tree)
-    stop = stop["Cast"]["expr"] if kind_of(stop) == "Cast" else stop
-    return _number(start) == 0 and stop == "Len" and _options(tree).get("IntRange", {}).get("step") == 1
 
 
 @_rule("Function.ArgSort")
@@ -411,6 +405,18 @@ def _series(lifter: Lifter, tree: Expression) -> Lifted:
     name = lifter.name()
     frame = pl.select(to_expr(tree).alias(name))
     return Lifted(decode(frame.lazy()), alias(column(name), output_name(tree)))
+
+
+@_rule("Function.Range", "Function.Repeat")
+def _range(lifter: Lifter, tree: Expression) -> Lifted | None:
+    """What no row decides is computed once; a value as often as there are rows is a column."""
+    if not reads_rows(tree):
+        return lifter.gathered(tree, node=empty_leaf({}), unknown=False)
+    if _operation(tree) == "Function.Repeat" and _inputs(tree)[1] == "Len":
+        (value, _), name = _inputs(tree), lifter.name()
+        if shape(value) is Shape.LITERAL:
+            return Lifted(with_columns_node([alias(value, name)], lifter.base), column(name))
+    return None
 
 
 @_rule("Function.IndexOf")

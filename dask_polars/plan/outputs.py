@@ -24,13 +24,13 @@ from dask_polars.dsl.expressions import (
     alias,
     children,
     column,
-    columns_of,
     function_name,
     kind_of,
     map_children,
     named_like,
     operation_traits,
     output_name,
+    reads_rows,
     shape,
     walk_expression,
 )
@@ -43,6 +43,7 @@ from dask_polars.plan.planner import OUR_SCHEMAS, Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, describe
 from dask_polars.plan.reread import kept
 from dask_polars.plan.stages import Size, Stage
+from dask_polars.plan.wide import as_long_as_rows, is_moving
 
 GATHERED = "GatheredSelect"  # a node of ours: a select that is run on all rows at once
 OUTPUT = "__dp_output_"
@@ -162,7 +163,7 @@ class Lifter:
         found = shape(tree)
         if found in (Shape.ROW, Shape.MIXED):
             return Lifted(self.base, tree)
-        if found is Shape.LITERAL or (found is Shape.SCALAR and not _reads_rows(tree)):
+        if found is Shape.LITERAL or (found is Shape.SCALAR and not reads_rows(tree)):
             return Lifted(self.base, tree, scalar=True)
         if found is Shape.SCALAR:
             return self._scalar(tree)
@@ -182,11 +183,13 @@ class Lifter:
     def _operation(self, tree: Expression) -> Lifted:
         """An operation that is not known to change the number of rows: on whatever rows its inputs have."""
         below = children(tree)
-        if kind_of(tree) in ("Rolling", "Eval", "StructEval"):
+        if kind_of(tree) in ("Rolling", "StructEval"):
             return Lifted(self.base, tree)  # as long as the rows are
         if below is None:
             raise NotLifted
         separable, scalar, preserving = operation_traits(tree)
+        if is_moving(tree):
+            preserving = True  # the number of rows that it looks back is a literal, of which Polars was not told
         if not preserving or scalar or not below:
             return self.gathered(tree)
         lifted = [self.lift(child) for child in below]
@@ -223,12 +226,25 @@ class Lifter:
             node, over = self.together(lifted)
             return Lifted(node, _rebuilt(tree, below, over), scalar=True)
         moved = [item for item in lifted if not (item.scalar and kind_of(item.tree) == "Literal")]
-        if len({item.node.digest for item in moved}) == 1 and moved[0].node is not self.base:
-            over = [item.tree for item in lifted]
+        alike = len({item.node.digest for item in moved}) == 1 and moved[0].node is not self.base
+        if alike or all(map(as_long_as_rows, below)):
+            node, over = self._as_columns(lifted)
             changed = _rebuilt(tree, below, over)
-            if self._in_parts(changed, moved[0].node):
-                return Lifted(moved[0].node, changed, scalar=True)
+            if self._in_parts(changed, node):
+                return Lifted(node, changed, scalar=True)
         return self.gathered(tree, scalar=True)
+
+    def _as_columns(self, items: Sequence[Lifted]) -> tuple[Node, list[Expression]]:
+        """Give expressions over one plan row by row: what needs other rows of it becomes a column."""
+        node, over = self.together(items)
+        if all(shape(tree) in (Shape.ROW, Shape.LITERAL) for tree in over):
+            return node, over
+        made = {self.name(): tree for tree in over if shape(tree) is not Shape.LITERAL}
+        names = iter(made)
+        return (
+            select_node(None, [alias(tree, name) for name, tree in made.items()], node),
+            [tree if shape(tree) is Shape.LITERAL else column(next(names)) for tree in over],
+        )
 
     def _in_parts(self, tree: Expression, node: Node) -> bool:
         schema = self.planner.schema(node)
@@ -278,7 +294,7 @@ class Lifter:
         tuple
             A plan, and the expressions over it.
         """
-        literal = [item.scalar and not _reads_rows(item.tree) for item in items]
+        literal = [item.scalar and not reads_rows(item.tree) for item in items]
         nodes = {item.node.digest: item.node for item, plain in zip(items, literal, strict=True) if not plain}
         if not nodes:
             return self.base, [item.tree for item in items]
@@ -326,10 +342,6 @@ def _panics(tree: Expression) -> bool:
 
 def _named(tree: Expression, name: str) -> Expression:
     return tree if output_name(tree) == name else alias(tree, name)
-
-
-def _reads_rows(tree: Expression) -> bool:
-    return bool(columns_of(tree)) or any(item == "Len" for item in walk_expression(tree))
 
 
 def _rebuilt(tree: Expression, below: Sequence[Expression], over: Sequence[Expression]) -> Any:

@@ -15,21 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import polars as pl
-
 from dask_polars.dsl.codec import decode_expr, to_expr
 from dask_polars.dsl.expressions import (
     Expression,
     Shape,
     aggregation_of,
-    alias,
-    children,
     column,
     columns_of,
     expand,
-    function_name,
-    kind_of,
-    output_name,
+    null_column,
+    reads_rows,
     shape,
     walk_expression,
 )
@@ -38,12 +33,15 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
 from dask_polars.plan.decompose import Decomposition
 from dask_polars.plan.fallback import gather_and_run, lower_fallback, operation_of
+from dask_polars.plan.own_rows import lower_columns, lower_predicate
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise, keeps_height
 from dask_polars.plan.reread import is_cheap, kept
 from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.stages import Input, Mode, Size, Stage
 from dask_polars.plan.wide import with_columns_of_other_rows, without_columns
+
+_ONE_VALUE = {Shape.LITERAL, Shape.SCALAR}
 
 
 @lowers("Select")
@@ -53,7 +51,8 @@ def lower_select(planner: Planner, region: Region) -> Stage:
     if trees is None:
         return lower_fallback(planner, region)
     shapes = {shape(tree) for tree in trees}
-    if shapes <= {Shape.LITERAL}:
+    one_value = shapes <= _ONE_VALUE and not keeps_height(region.core)
+    if shapes <= {Shape.LITERAL} or (one_value and not any(map(reads_rows, trees))):
         # One row, whatever is below: nothing needs to be computed for it.
         leaf = empty_leaf(planner.schema(region.core.input))
         root = region.build([leaf])
@@ -61,7 +60,7 @@ def lower_select(planner: Planner, region: Region) -> Stage:
     wide = _lower_with_wide(planner, region, "expr", trees)
     if wide is not None:
         return wide
-    if shapes <= {Shape.LITERAL, Shape.SCALAR} and not region.core.fields["options"]["maintain_dataframe_height"]:
+    if one_value:
         core = region.core.with_fields(expr=trees)
         return _lower_nested(planner, region, core) or _lower_aggregation(planner, Region(region.chain, core))
     if Shape.ROWS in shapes or Shape.OTHER in shapes:
@@ -83,27 +82,7 @@ def lower_with_columns(planner: Planner, region: Region) -> Stage:
     trees = _expanded(planner, region.core, region.core.fields["exprs"])
     if trees is None:
         return lower_fallback(planner, region)
-    return _in_another_order(planner, region, trees) or _lower_rows(planner, region, "exprs", trees)
-
-
-def _in_another_order(planner: Planner, region: Region, trees: Sequence[Expression]) -> Stage | None:
-    """Lower columns that are sorted, reversed or grouped beside the others: there are as many values as rows."""
-    core = region.core
-    bare = [tree["Alias"][0] if kind_of(tree) == "Alias" else tree for tree in trees]
-    orders = [tree for tree in bare if kind_of(tree) in ("Sort", "SortBy") or function_name(tree) == "Reverse"]
-    orders += [tree for tree in bare if kind_of(tree) == "Over" and tree["Over"]["mapping"] == "Explode"]
-    rest = [tree for tree in bare if not any(tree is item for item in orders)]
-    inputs = [child for tree in orders for child in children(tree) or ()]
-    if not orders or any(shape(tree) is not Shape.ROW for tree in inputs):
-        return None
-    if any(shape(tree) not in (Shape.ROW, Shape.LITERAL, Shape.SCALAR, Shape.MIXED) for tree in rest):
-        return None
-    made = {output_name(tree): tree for tree in trees}
-    outputs = [made.get(name, column(name)) for name in planner.schema(core)]
-    if len(made) < len(trees):
-        return None
-    select = select_node(None, outputs, core.input)
-    return _outputs(planner, Region(region.chain, select), outputs)
+    return _lower_rows(planner, region, "exprs", trees)
 
 
 @lowers("Filter")
@@ -191,17 +170,17 @@ def cast(tree: Expression, dtype: Any) -> Expression:
     return decode_expr(to_expr(tree).cast(dtype))
 
 
-def null_column(name: str, dtype: pl.DataType) -> Expression:
-    """Build a column of nulls."""
-    return alias(decode_expr(pl.lit(None, dtype=dtype)), name)
-
-
 # ---------------------------------------------------------------- what needs other rows, inside of expressions
 
 
 def _lower_rows(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage:
     wide = _lower_with_wide(planner, region, field, trees)
-    return wide if wide is not None else _lower_with_scalars(planner, region, field, trees)
+    if wide is not None:
+        return wide
+    if all(shape(tree) not in (Shape.ROWS, Shape.OTHER) for tree in trees):
+        return _lower_with_scalars(planner, region, field, trees)
+    own = lower_predicate(planner, region, trees[0]) if field == "predicate" else lower_columns(planner, region, trees)
+    return own if own is not None else lower_fallback(planner, region)
 
 
 def _lower_with_wide(planner: Planner, region: Region, field: str, trees: Sequence[Expression]) -> Stage | None:

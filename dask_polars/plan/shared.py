@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dask_polars.dsl.expressions import column
+from dask_polars.dsl.expressions import column, null_column
 from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource
-from dask_polars.plan.select import null_column
 from dask_polars.plan.stages import FrameStage, KeyStage, ScanStage, Stage, walk_stages
 
 # How many times as large as what is read for it a part may be that is kept in place of being computed again.

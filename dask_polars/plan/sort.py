@@ -25,7 +25,7 @@ from dask_polars.plan.reread import per_partition
 from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.shuffling import without_categories
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
-from dask_polars.plan.wide import with_columns_of_other_rows, without_columns
+from dask_polars.plan.wide import as_long_as_rows, with_columns_of_other_rows, with_key_columns, without_columns
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
 
@@ -54,6 +54,11 @@ def lower_sort(planner: Planner, region: Region) -> Stage:
     if extraction.scalars and all(shape(key) is Shape.ROW for key in keys):
         # Keys that need aggregations: `sort((a - a.mean()).abs())`.
         ordered = core.with_inputs((extraction.beside(core.input),)).with_fields(by_column=keys)
+        return planner.lower(region.over(select_node(None, [column(name) for name in schema], ordered)))
+    if not all(shape(key) is Shape.ROW for key in keys) and all(map(as_long_as_rows, keys)):
+        # Keys that are in another order than the rows: `sort(a.reverse())`.
+        beside, names = with_key_columns(core.input, keys)
+        ordered = core.with_inputs((beside,)).with_fields(by_column=[column(name) for name in names])
         return planner.lower(region.over(select_node(None, [column(name) for name in schema], ordered)))
     if core.fields["slice"] is not None or not all(shape(key) is Shape.ROW for key in keys):
         return gather_and_run(planner, region, "sort", "keys that are not computed row by row")

@@ -27,7 +27,7 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.codec import encode
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, output_name, shape
+from dask_polars.dsl.expressions import Expression, Shape, alias, column, null_column, output_name, shape
 from dask_polars.dsl.leaves import SOURCE, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, group_by_node, select_node, sort_node
@@ -35,7 +35,6 @@ from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource, per_partition
-from dask_polars.plan.select import null_column
 from dask_polars.plan.sort import encode_groups, range_shuffle
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
 from dask_polars.series_kernels import (

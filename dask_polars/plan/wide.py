@@ -24,11 +24,13 @@ from dask_polars.dsl.expressions import (
     Expression,
     Shape,
     alias,
+    children,
     column,
     function_name,
     kind_of,
     map_children,
     named_like,
+    operation_traits,
     shape,
 )
 from dask_polars.dsl.nodes import Node
@@ -36,11 +38,13 @@ from dask_polars.dsl.schemas import expression_dtypes, schema_over, select_node,
 from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import OUR_SCHEMAS, Planner, lowers
 from dask_polars.plan.regions import Region
+from dask_polars.plan.row_numbers import row_numbers
 from dask_polars.plan.scalars import Extraction, first_free
 from dask_polars.plan.stages import SchemaDict, Stage
 
 WITH_WIDE = "WithWide"  # a node of ours: rows with more columns (`exprs`), each of which needs other rows
 WIDE = "__dp_wide_"
+KEY = "__dp_key_"
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ MECHANISMS: dict[str, Mechanism] = {}
 MEANINGS: dict[str, Callable[[Expression, SchemaDict], Expression | None]] = {}
 
 # Functions whose further inputs are numbers and the like, not columns of the rows.
-_PARAMETERS = ("Shift", "ShiftAndFill", "Diff", "PctChange", "Range")
+_MOVING = ("Shift", "ShiftAndFill", "Diff", "PctChange")
+_PARAMETERS = (*_MOVING, "Range")
 
 
 def computes(*kinds: str, refuses: Refusal, moves_rows: bool = False) -> Callable[[Lowering], Lowering]:
@@ -149,19 +154,27 @@ def is_wide(tree: Expression) -> bool:
     kind = wide_kind(tree)
     if kind == "Over" and tree["Over"]["mapping"] == "Explode":
         return False  # it has rows of its own, in the order of the groups
-    return (kind == "Range" and is_row_number(tree)) or (kind != "Range" and (kind in MECHANISMS or kind in MEANINGS))
+    return (kind == "Range" and row_numbers(tree) is not None) or (
+        kind != "Range" and (kind in MECHANISMS or kind in MEANINGS)
+    )
 
 
-def is_row_number(tree: Expression) -> bool:
-    """Say whether a range is ``int_range(pl.len())``; others have heights of their own."""
-    function, (start, *ends) = tree["Function"]["function"]["Range"], tree["Function"]["input"]
-    if "IntRange" not in function or function["IntRange"]["step"] != 1 or start != decode_expr(pl.lit(0)):
+def is_moving(tree: Expression) -> bool:
+    """Say whether an expression looks back by a number of rows that is known, at rows that are all of one input."""
+    parameters = tree["Function"]["input"][1:] if wide_kind(tree) in _MOVING and kind_of(tree) == "Function" else ()
+    return bool(parameters) and all(shape(item) is Shape.LITERAL for item in parameters)
+
+
+def as_long_as_rows(tree: Expression) -> bool:
+    """Say whether an expression surely gives as many values as there are rows, be it in another order."""
+    if shape(tree) in (Shape.ROW, Shape.MIXED):
+        return True
+    kind = kind_of(tree)
+    turned = kind in ("Sort", "SortBy") or function_name(tree) == "Reverse"
+    if kind == "Over" or not (turned or is_moving(tree) or operation_traits(tree)[2]):
         return False
-    dtype = function["IntRange"]["dtype"]
-    (end,) = ends
-    if kind_of(end) == "Cast":
-        end = end["Cast"]["expr"]
-    return end == "Len" and "Literal" in dtype and isinstance(dtype["Literal"], str)
+    inputs = [child for child in children(tree) or () if shape(child) not in (Shape.LITERAL, Shape.SCALAR)]
+    return bool(inputs) and all(map(as_long_as_rows, inputs))
 
 
 def row_inputs(tree: Expression) -> list[Expression]:
@@ -362,6 +375,12 @@ def _mechanism(item: Item) -> Mechanism:
 def dtype_of(tree: Expression, schema: SchemaDict) -> pl.DataType:
     """Give the type of an expression over columns."""
     return expression_dtypes([tree], schema)[0]
+
+
+def with_key_columns(rows: Node, keys: Sequence[Expression]) -> tuple[Node, list[str]]:
+    """Make columns of keys that are not computed row by row: give the rows with these, and their names."""
+    names = [f"{KEY}{index}" for index in range(len(keys))]
+    return with_columns_node([alias(key, name) for key, name in zip(keys, names, strict=True)], rows), names
 
 
 def without_columns(planner: Planner, core: Node, node: Node) -> Node:

@@ -202,9 +202,10 @@ AFTER = [
          .group_by("g", "w").agg(pl.len(), c("id").sum()), "any"),
     case("star", lambda t: t.a.join(t.c, on="g").join(t.b.group_by("h").agg(c("w").max()), on="h").select((c("weight") * c("w")).sum())),
     case("diamond", lambda t: (base := t.a.filter(c("x") > 0)).join(base.group_by("g").agg(m=c("y").mean()), on="g", how="left").select("id", "m"), "any"),
-    case("update", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g"), local=True),
-    case("update_full", lambda t: t.c.update(t.b.filter(c("g") == "zz").group_by("g").agg(weight=c("x").max()), on="g", how="full"), "any", local=True),
-    case("update_by_row", lambda t: t.a.select("id", "x").update(t.b.select("x")), local=True),
+    case("update", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g")),
+    case("update_inner", lambda t: t.a.select("id", "g", "x").update(t.c.select("g", x="weight"), on="g", how="inner", include_nulls=True), "any"),
+    case("update_full", lambda t: t.c.update(t.b.filter(c("g") == "zz").group_by("g").agg(weight=c("x").max()), on="g", how="full"), "any"),
+    case("update_by_row", lambda t: t.a.select("id", "x").update(t.b.select("x"))),
 ]  # fmt: skip
 
 
@@ -236,7 +237,9 @@ INEQUALITY = [
     case("where_nulls", where(c("k") <= c("k_right"), c("h").is_not_null()), "any"),
     case("where_same_frame", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), c("h") == c("h_right")), "any"),
     case("where_same_frame_left", lambda t: (s := t.a.select("id", "h")).join_where(s, c("id") < c("id_right"), how="left"), "any"),
-    case("where_aggregate", where(c("y") > c("x").mean()), "any", local=True),
+    case("where_aggregate", where(c("y") > c("x").mean(), c("k_right") <= c("k").max()), "any"),
+    case("where_aggregates_of_both", where((c("y") > c("x").median()) & (c("h") < c("w")), c("g") == c("g_right"), c("w") - c("w").min() < c("k").n_unique()), "any"),
+    case("where_aggregate_of_pairs", where(c("h") * 30 > c("w").sum(), c("y") > c("x").std()), "any", local=True),
     case("cross_all", lambda t: t.a.select("id", "g").join(t.b, how="cross"), "any"),
     case("cross_three", lambda t: t.a.select("h").join(t.b.select("kk"), how="cross").join(t.c.select("code"), how="cross"), "any"),
 ]  # fmt: skip

@@ -91,7 +91,6 @@ SORTED = [
     case("unique_sort_implode", select(c("g").unique().sort().implode())),
     case("sort_head", select(c("y").sort(descending=True).head(4))),
     case("sort_get", select(c("id").sort(descending=True).get(2, null_on_oob=True))),
-    case("sort_cum_sum", select(c("id").sort(descending=True).cum_sum()), local=True),
     case("arg_sort", select(c("x").arg_sort(), z=c("g").arg_sort(descending=True, nulls_last=True))),
     case("arg_sort_by", select(pl.arg_sort_by("h", c("id") * 7 % 23, descending=[True, False]))),
     case("arg_min_max", select((c("id") * 7 % 23).arg_min(), z=(c("id") * 5 % 23).arg_max())),
@@ -105,7 +104,7 @@ SORTED = [
 HEIGHTS = [
     case("reverse", select(c("id", "g").reverse())),
     case("reverse_beside", select("id", r=c("id").reverse())),
-    case("reverse_of_window", select(c("id").cum_sum().reverse()), local=True),
+    case("reverse_of_window", select(c("id").cum_sum().reverse())),
     case("gather_every", select(c("id", "g").gather_every(3))),
     case("gather_every_offset", select(c("id").gather_every(4, 2))),
     case("sample", select(c("s", "id").sample(4, seed=3, shuffle=True)), raises="empty one"),
@@ -146,4 +145,53 @@ HEIGHTS = [
     case("sorted_then_head", lambda t: t.a.select(c("id").reverse(), c("y").sort()).head(4)),
 ]  # fmt: skip
 
-CASES = [*QUANTILES, *DISTINCT, *SORTED, *HEIGHTS]
+
+# What needs other rows, of rows that are sorted or turned: as many values as rows.
+ALIKE = {
+    "s": c("id").sort_by("h", c("id") * 7 % 23).cum_sum(), "d": c("y").sort() - c("y").sort().shift(), "r": c("y").reverse().rank(),
+    "f": c("x").reverse().forward_fill().reverse(), "l": c("g").sort().rle_id(), "n": c("id").cum_sum().sort_by("y", "id").diff(),
+    "e": c("lst").reverse().list.eval(pl.element() + 1),
+}  # fmt: skip
+BESIDE = {
+    "p": c("y").sort().pct_change(2), "m": c("y").sort().rolling_max(3, min_samples=1) - c("y"), "a": c("y").sort().cum_max() / c("y").max(),
+    "u": c("s").sort().is_first_distinct(), "w": pl.when(c("h") > 1).then(c("x").reverse()).otherwise(c("x").shift(-2, fill_value=7)),
+}  # fmt: skip
+# The same of fewer rows, as many in each output.
+FEWER = {
+    "d": c("x").drop_nulls().diff(), "s": c("id").filter(c("x").is_not_null()).shift(1), "r": c("x").drop_nulls().rolling_sum(2),
+    "b": c("id").filter(c("x").is_not_null()).reverse().diff(), "f": c("y").filter(c("x").is_not_null()).rank("ordinal"),
+}  # fmt: skip
+SUMMED = {
+    "d": c("y").sort().diff().mean(), "l": c("x").drop_nulls().diff().last(), "q": c("x").drop_nulls().diff().median(),
+    "r": pl.corr(c("id").sort(descending=True).diff(), c("id").sort() + 1), "g": c("id").gather_every(4).diff().n_unique(),
+}  # fmt: skip
+
+MOVED = [
+    case("moved_select", select(**ALIKE)),
+    case("moved_columns", lambda t: t.a.select("id", "x", "y", "h", "s").with_columns(**BESIDE)),
+    case("moved_dropped", select(**FEWER)),
+    case("moved_dropped_columns", lambda t: t.a.with_columns(d=FEWER["d"]), raises="small dup allnull none_right"),
+    case("moved_then_summed", select(**SUMMED)),
+    case("moved_then_summed_columns", lambda t: t.a.select("id", z=(c("y").sort() - c("y")).abs().sum() / c("id").sort().cum_sum().max())),
+    case("moved_filter", lambda t: t.a.filter(c("y") >= c("y").sort().shift(1), c("id").reverse() > 3).select("id", "s")),
+    case("moved_filter_counted", lambda t: t.a.filter(c("x").reverse() > 0).select(pl.len())),
+    case("moved_one_value", lambda t: t.a.select("id", "x").with_columns(z=c("id").sort().tail(1)).select("z")),
+    case("moved_one_predicate", lambda t: t.a.filter(c("id").tail(1) > 3).select("s")),
+    case("moved_replaced", lambda t: t.a.select("x").with_columns(c("x").head(1) + 1)),
+    case("moved_unused", lambda t: t.a.with_columns(z=c("x").head(2), y=c("y").reverse()).filter(c("h") > 1).select("id", "y")),
+    case("moved_beside_wide", lambda t: t.a.select("id", "y").with_columns(
+        a=c("id").reverse(), b=c("id").cum_sum(), m=c("y").mean(), w=c("y").sum().over(c("id") % 3), l=pl.lit(1))),
+    case("moved_and_grouped", lambda t: t.a.with_columns(z=c("y").sort().diff()).group_by("g").agg(c("z").sum()).sort("g")),
+    case("moved_picked", lambda t: t.a.select("id", "x", "y", "s").with_columns(
+        a=c("s").gather(c("id").reverse() % pl.len()), b=c("id").gather(c("y").arg_sort()),
+        d=c("id").get(-1), e=c("x").get((c("id") * 7 % 23).arg_max()), f=c("y").get(50, null_on_oob=True)), raises="empty"),
+    case("moved_picked_filter", lambda t: t.a.filter(c("id").gather(-1 - c("id")) > c("id").get(0)).select("id"), raises="empty one"),
+    case("moved_appended", lambda t: t.a.with_columns(z=c("id").head(3).append(c("y").slice(3))).select("z")),
+    case("moved_keys", lambda t: t.a.group_by(c("h").reverse(), m=c("y") > c("y").median(), maintain_order=True).agg(
+        c("y").sum(), c("id").median())),
+    case("moved_sort_keys", lambda t: t.a.sort(c("h").reverse(), c("id").sort().shift(2), descending=[True, False]).select("id", "h")),
+    case("moved_unique_keys", lambda t: t.a.unique([c("y") > c("y").mean(), "h"], keep="last", maintain_order=True).select("id")),
+    case("moved_no_rows", lambda t: t.a.select(pl.lit(3).reverse().sum(), z=pl.lit(pl.Series([1, 2])).sum())),
+]  # fmt: skip
+
+CASES = [*QUANTILES, *DISTINCT, *SORTED, *HEIGHTS, *MOVED]

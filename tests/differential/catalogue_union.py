@@ -22,7 +22,7 @@ CASES = [
         "concat_diagonal_relaxed",
         lambda t: t.concat([t.a.select("id", "k"), t.b.select("k", "w")], how="diagonal_relaxed"),
     ),
-    case("concat_horizontal", lambda t: t.concat([t.c.select("g"), t.c.select("label")], how="horizontal"), local=True),
+    case("concat_horizontal", lambda t: t.concat([t.c.select("g"), t.c.select("label")], how="horizontal")),
     case(
         "concat_horizontal_uneven",
         lambda t: t.concat([t.a.select("id", "y"), t.b.select("w")], how="horizontal_extend"),
@@ -33,8 +33,9 @@ CASES = [
         lambda t: t.concat([t.a.select(c("y").sum()), t.b.select(c("w").max())], how="horizontal"),
         local=True,
     ),
-    case(
-        "concat_align", lambda t: t.concat([t.a.group_by("g").agg(c("id").max()), t.c], how="align"), "any", local=True
+    *(
+        case(f"concat_{how}", lambda t, how=how: t.concat([t.a.group_by("g").agg(c("id").max()), t.c], how=how), "any")
+        for how in ("align", "align_left", "align_right", "align_inner")
     ),
     case("concat_type_mismatch", lambda t: t.concat([t.a.select("k"), t.b.select("k")]), raises=NOT_ON_ALL),
     case("concat_name_mismatch", lambda t: t.concat([t.a.select("k"), t.b.select("w")]), raises=NOT_ON_ALL),

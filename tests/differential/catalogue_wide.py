@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -38,6 +39,26 @@ CUMULATIVE = [
     case(
         "row_numbers",
         lambda t: t.a.select("id", a=pl.int_range(pl.len()), b=pl.int_range(pl.len(), dtype=pl.UInt32)),
+    ),
+    case(
+        "row_numbers_from_elsewhere",
+        lambda t: (
+            t.a.select("id")
+            .filter(pl.int_range(1, pl.len() + 1) % 5 > 0)
+            .with_columns(
+                a=pl.int_range(1, pl.len() + 1),
+                b=pl.int_range(pl.len(), 0, -1, dtype=pl.UInt32),
+                d=pl.int_range(2 + 3 * c("id").len(), 2, -3),
+                e=pl.int_range(pl.len() * 2, step=2, dtype=pl.Int32).cum_sum(),
+            )
+        ),
+    ),
+    case("row_numbers_alone", lambda t: t.a.select(pl.int_range(1, pl.len() + 1), ones=pl.ones(pl.len()))),
+    case(
+        "ranges_of_their_own",
+        lambda t: t.a.select(
+            d=pl.date_range(date(2024, 1, 1), date(2024, 1, 9)), n=pl.int_range(9).reverse(), r=pl.repeat("x", 9)
+        ),
     ),
     case("row_index_expression", lambda t: t.a.filter(c("h") > 1).select("id", pl.row_index())),
 ]

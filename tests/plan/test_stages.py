@@ -13,6 +13,7 @@ import pytest
 
 import dask_polars as dp
 from dask_polars.config import Options
+from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.graph.build import build_graph
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.stages import HeadStage, MapStage, ShuffleStage, Stage, walk_stages
@@ -214,3 +215,13 @@ def test_ten_thousand_partitions() -> None:
     query = lf.join(lf.group_by("k").agg(pl.col("v").sum()), on="k").group_by("v").agg(pl.len())
     graph, _ = build_graph(plan(query, broadcast_limit=0).roots, p2p_shuffle=True)
     assert len(pickle.dumps(graph)) < 30e6
+
+
+def test_a_slice_of_groups_is_a_slice(left: dp.LazyFrame) -> None:
+    """It is never in a plan that Polars made of a query, but a plan has a place for it."""
+    groups = left.to_polars().group_by("k", maintain_order=True).agg(pl.col("v").sum())
+    node = decode(groups)
+    sliced = node.with_fields(options={**node.fields["options"], "slice": [1, 2]})
+    assert not plan_queries([to_lazyframe(sliced)], Options.current()).fallbacks
+    found = dp.LazyFrame(to_lazyframe(sliced)).collect(scheduler="sync")
+    assert found.equals(left.group_by("k", maintain_order=True).agg(pl.col("v").sum()).collect(scheduler="sync")[1:3])
