@@ -43,10 +43,12 @@ class DaskCollection(DaskMethodsMixin):
         self._plans: dict[Options, Plan] = {}
         self._options: Options | None = None
 
-    def _planned_with(self, options: Options) -> Self:
-        """Give the same collection with options that are not those that are configured."""
+    def _planned_with(self, options: Options, plan: Plan | None = None) -> Self:
+        """Give the same collection with options that are not those that are configured, and maybe with its plan."""
         out = type(self)(self._lf)
         out._options = options
+        if plan is not None:
+            out._plans[options] = plan
         return out
 
     def _plan(self) -> Plan:
@@ -89,7 +91,7 @@ class DaskCollection(DaskMethodsMixin):
 
     def compute(self, **kwargs: Any) -> pl.DataFrame:
         """
-        Compute the whole, with Dask.
+        Compute the whole, with Dask: the graph is made before anything runs, while ``collect`` may run in steps.
 
         Parameters
         ----------
@@ -109,6 +111,9 @@ class DaskCollection(DaskMethodsMixin):
     def persist(self, **kwargs: Any) -> Self:
         """
         Compute the partitions, and keep them where they are computed.
+
+        It returns at once on a cluster, so the graph is made before anything runs. :meth:`DaskEngine.execute` waits, may run in
+        steps, and gives a collection, too.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ from dask_polars.graph.names import Names
 from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
-from dask_polars.profile import profile_of
+from dask_polars.profile import Journal
 from dask_polars.progress import watched
 from dask_polars.steps import settled
 
@@ -144,11 +144,11 @@ def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
 
 
 def profile_plan(plan: Plan, target: Target) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Run a plan, and say what it took, too."""
-    with plan.running(), watched(target, plan, profile=True) as (there, run):
-        results = _results(plan, there)
-    assert run is not None
-    return results, profile_of(run)
+    """Run a plan as `run_plan` does, and say what it took, too."""
+    journal = Journal()
+    with settled(plan, target, journal) as last, last.running(), watched(target, last, profile=True) as (there, run):
+        results = _results(last, there)
+    return results, journal.profile(last, run)
 
 
 def _results(plan: Plan, target: Target) -> list[pl.DataFrame]:
