@@ -84,7 +84,8 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         scheduler: Any = None,
         fallback: str | None = None,
         overwrite: bool | None = None,
-        **_kwargs: Any,
+        progress: bool | Literal["auto"] | None = None,
+        post_opt_callback: Any = None,
     ) -> pl.DataFrame: ...
 
     @overload
@@ -97,7 +98,8 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         scheduler: Any = None,
         fallback: str | None = None,
         overwrite: bool | None = None,
-        **_kwargs: Any,
+        progress: bool | Literal["auto"] | None = None,
+        post_opt_callback: Any = None,
     ) -> InProcessQuery: ...
 
     def collect(
