@@ -14,7 +14,7 @@ from dask.utils import parse_bytes
 from dask_polars.config import Options
 from dask_polars.delegation import unwrap
 from dask_polars.dsl.leaves import source_lazyframe
-from dask_polars.execution import choose_target
+from dask_polars.execution import choose_target, warn_of_versions
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
 from dask_polars.graph.foreign import with_dependencies
@@ -62,6 +62,7 @@ class DaskCollection(DaskMethodsMixin):
         """The query as an expression of Dask."""
         plan = self._plan()
         plan.announce()
+        warn_of_versions()
         return PlanExpr(plan.roots[0], plan.options.shuffle_method)
 
     @property
@@ -103,6 +104,7 @@ class DaskCollection(DaskMethodsMixin):
         polars.DataFrame
         """
         self._lf.collect_schema()  # a wrong query fails as it would with Polars
+        choose_target(scheduler=kwargs.get("scheduler"))  # and so does a cluster that cannot run it
         frame = self._afresh()
         with frame._plan().running():
             (result,) = _dask_compute(frame, **kwargs)
@@ -124,6 +126,7 @@ class DaskCollection(DaskMethodsMixin):
         -------
         LazyFrame
         """
+        choose_target(scheduler=kwargs.get("scheduler"))  # fails where the cluster cannot run it
         kept: Self = DaskMethodsMixin.persist(self._afresh(), **kwargs)
         return kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,9 +12,10 @@ from dask.base import get_scheduler
 from dask.local import get_sync
 from polars.lazyframe.engine_config import get_engine_affinity_override
 
+from dask_polars.cluster import current_cluster
 from dask_polars.config import Options
 from dask_polars.dsl.leaves import decode_with_sources
-from dask_polars.errors import PlanDecodeError, PlanSendError
+from dask_polars.errors import PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.graph.names import Names
 from dask_polars.io.iceberg_sink import sink_id
@@ -78,6 +80,24 @@ def choose_target(client: Any = None, scheduler: Any = None) -> Target:
         prepare_workers(found)
         return Target(get, found)
     return Target(get)
+
+
+def warn_of_versions() -> None:
+    """
+    Warn where the current cluster could not run a query, since it has other versions.
+
+    For graphs that Dask is given by whoever calls it: whether they go to this cluster is not known. Where they do, the
+    error that follows says only that the graph could not be read.
+    """
+    cluster = current_cluster()
+    if cluster is None:
+        return
+    from dask_polars.versions import VersionMismatchError, check_cluster
+
+    try:
+        check_cluster(cluster.client)
+    except VersionMismatchError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=level_of_user())
 
 
 def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Options) -> list[pl.DataFrame]:
