@@ -22,7 +22,8 @@ class _ScriptCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for option in self.params if isinstance(option, click.Option) for name in option.opts}
-        options, others = [], []
+        options: list[str] = []
+        others: list[str] = []
         items = iter(args)
         for item in items:
             if item == "--":
