@@ -15,6 +15,7 @@ from dask_polars.execution import Target
 from dask_polars.futures import abandon, aside, submit
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.plan import Plan
+from dask_polars.steps import settled
 
 
 class Batches:
@@ -47,7 +48,7 @@ class Batches:
 
 def batches_of(plan: Plan, target: Target, *, chunk_size: int | None, in_order: bool, lazy: bool) -> Batches:
     """
-    Run a plan of one query, and give its partitions one by one.
+    Run a plan of one query, on a cluster in steps, and give its partitions one by one.
 
     A partition is let go of, on a cluster, as soon as it is here.
 
@@ -71,10 +72,11 @@ def batches_of(plan: Plan, target: Target, *, chunk_size: int | None, in_order: 
     parts: Iterator[pl.DataFrame]
     if target.client is None:
         parts = _run_here(plan, target)
-    elif lazy:
-        parts = (part for start in (submit,) for part in _fetched(start(plan, target), in_order))
     else:
-        parts = _fetched(submit(plan, target), in_order)
+        run = _run_there(plan, target, in_order)
+        if not lazy:
+            next(run)
+        parts = (part for part in run if part is not None)
     filled = (part for part in parts if part.height)
     frames = filled if chunk_size is None else _rechunked(filled, chunk_size)
     return Batches(frames, pl.Schema(plan.roots[0].schema))
@@ -92,6 +94,14 @@ def _run_here(plan: Plan, target: Target) -> Iterator[pl.DataFrame]:
             yield from target.get(part, [key])
     else:
         yield from target.get(graph, keys)
+
+
+def _run_there(plan: Plan, target: Target, in_order: bool) -> Iterator[pl.DataFrame | None]:
+    """Run a plan on a cluster: give None when the last step has begun, and then the partitions."""
+    with settled(plan, target) as last, last.running():
+        futures = submit(last, target)
+        yield None
+        yield from _fetched(futures, in_order)
 
 
 def _fetched(futures: list[Any], in_order: bool) -> Iterator[pl.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import runpy
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,24 @@ import polars as pl
 
 FALLBACKS = click.Choice(["warn", "raise", "silent"])
 _SCRIPT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+class _ScriptCommand(click.Command):
+    """A command with a script: its options may come behind the script, too, whose arguments are all others, and what follows --."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for option in self.params if isinstance(option, click.Option) for name in option.opts}
+        options: list[str] = []
+        others: list[str] = []
+        items = iter(args)
+        for item in items:
+            if item == "--":
+                others.extend(items)
+            elif item.partition("=")[0] in own:
+                options.extend([item] if "=" in item else [item, *itertools.islice(items, 1)])
+            else:
+                others.append(item)
+        return super().parse_args(ctx, options + others)
 
 
 def _on_cluster(command: Any) -> Any:
@@ -30,7 +49,7 @@ def cli() -> None:
     """Polars on a Dask cluster."""
 
 
-@cli.command(context_settings=_SCRIPT)
+@cli.command(cls=_ScriptCommand, context_settings=_SCRIPT)
 @_on_cluster
 @click.option("--fallback", type=FALLBACKS, help="What to do with an operation that is not distributed.")
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -43,6 +62,7 @@ def run(
 
     Queries of lazy frames run there that the script collects or writes without naming an engine of its own. Without
     --scheduler and --workers the configured scheduler is used (DASK_SCHEDULER_ADDRESS), or a local cluster is started.
+    All other arguments are those of the script, and so is all that follows a --.
     """
     from dask_polars.engine import DaskEngine
 
@@ -50,7 +70,7 @@ def run(
         _run_script(script, DaskEngine(client, fallback=fallback))
 
 
-@cli.command(context_settings=_SCRIPT)
+@cli.command(cls=_ScriptCommand, context_settings=_SCRIPT)
 @_on_cluster
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -60,7 +80,8 @@ def explain(script: Path, arguments: tuple[str, ...], scheduler: str | None, wor
 
     No query runs. What the script gets in place of a result is a frame with the right columns and no rows, and what it
     would write is not written; the rest of the script runs, so plans that depend on results may be others. It stops
-    where the script fails for want of rows. Without --scheduler plans are those for a machine with no cluster.
+    where the script fails for want of rows. Without --scheduler plans are those for a machine with no cluster. All other
+    arguments are those of the script, and so is all that follows a --.
     """
     from dask_polars.trial import ExplainingEngine
 

@@ -84,7 +84,8 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         scheduler: Any = None,
         fallback: str | None = None,
         overwrite: bool | None = None,
-        **_kwargs: Any,
+        progress: bool | Literal["auto"] | None = None,
+        post_opt_callback: Any = None,
     ) -> pl.DataFrame: ...
 
     @overload
@@ -97,7 +98,8 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         scheduler: Any = None,
         fallback: str | None = None,
         overwrite: bool | None = None,
-        **_kwargs: Any,
+        progress: bool | Literal["auto"] | None = None,
+        post_opt_callback: Any = None,
     ) -> InProcessQuery: ...
 
     def collect(
@@ -173,7 +175,7 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
 
     def profile(self, *, scheduler: Any = None, engine: Any = None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """
-        Compute the whole, and say what the stages of the plan took.
+        Compute the whole as :meth:`collect` does, and say what the stages of the plan took.
 
         Parameters
         ----------
@@ -187,7 +189,9 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         tuple of polars.DataFrame
             The result, and a row for each stage that runs by itself, sources first:
 
-            * ``stage``, ``operation``: as in :meth:`explain`; ``fused``: the stages that run as a part of it;
+            * ``step``: on a cluster a query may run in steps, each planned by what the ones before gave; 1 otherwise;
+            * ``stage``, ``operation``: as in :meth:`explain` where there is one step, and always as in the diagram of
+              ``show_graph(profile=profile)``; ``fused``: the stages that run as a part of it;
             * ``partitions``; ``tasks``: what was measured; 0 where the results were there already. A shuffle has one for
               each partition that goes in, and for each that comes out;
             * ``rows_in``: null where it reads files whose rows are not known beforehand; ``rows_out``,
@@ -310,7 +314,7 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         raw_output : bool
             Give the text of Mermaid (for a plan of Polars, of Graphviz), and do nothing else.
         profile : polars.DataFrame, optional
-            What the stages took, from :meth:`profile` of the same query, to be written into the boxes.
+            What :meth:`profile` gave: the diagram is then that of what ran, in steps or not, with what the stages took.
         **options
             As :meth:`polars.LazyFrame.show_graph` takes them, for a plan of Polars.
 
@@ -322,7 +326,7 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
         Raises
         ------
         ValueError
-            For a file of another kind.
+            For a file of another kind, and for what was made of a profile of a query that ran in steps.
 
         Examples
         --------

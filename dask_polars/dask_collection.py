@@ -14,7 +14,7 @@ from dask.utils import parse_bytes
 from dask_polars.config import Options
 from dask_polars.delegation import unwrap
 from dask_polars.dsl.leaves import source_lazyframe
-from dask_polars.execution import choose_target
+from dask_polars.execution import choose_target, warn_of_versions
 from dask_polars.graph.build import build_graph
 from dask_polars.graph.expr import PlanExpr
 from dask_polars.graph.foreign import with_dependencies
@@ -43,10 +43,12 @@ class DaskCollection(DaskMethodsMixin):
         self._plans: dict[Options, Plan] = {}
         self._options: Options | None = None
 
-    def _planned_with(self, options: Options) -> Self:
-        """Give the same collection with options that are not those that are configured."""
+    def _planned_with(self, options: Options, plan: Plan | None = None) -> Self:
+        """Give the same collection with options that are not those that are configured, and maybe with its plan."""
         out = type(self)(self._lf)
         out._options = options
+        if plan is not None:
+            out._plans[options] = plan
         return out
 
     def _plan(self) -> Plan:
@@ -60,6 +62,7 @@ class DaskCollection(DaskMethodsMixin):
         """The query as an expression of Dask."""
         plan = self._plan()
         plan.announce()
+        warn_of_versions()
         return PlanExpr(plan.roots[0], plan.options.shuffle_method)
 
     @property
@@ -89,7 +92,7 @@ class DaskCollection(DaskMethodsMixin):
 
     def compute(self, **kwargs: Any) -> pl.DataFrame:
         """
-        Compute the whole, with Dask.
+        Compute the whole, with Dask: the graph is made before anything runs, while ``collect`` may run in steps.
 
         Parameters
         ----------
@@ -101,6 +104,7 @@ class DaskCollection(DaskMethodsMixin):
         polars.DataFrame
         """
         self._lf.collect_schema()  # a wrong query fails as it would with Polars
+        choose_target(scheduler=kwargs.get("scheduler"))  # and so does a cluster that cannot run it
         frame = self._afresh()
         with frame._plan().running():
             (result,) = _dask_compute(frame, **kwargs)
@@ -109,6 +113,9 @@ class DaskCollection(DaskMethodsMixin):
     def persist(self, **kwargs: Any) -> Self:
         """
         Compute the partitions, and keep them where they are computed.
+
+        It returns at once on a cluster, so the graph is made before anything runs. :meth:`DaskEngine.execute` waits, may run in
+        steps, and gives a collection, too.
 
         Parameters
         ----------
@@ -119,6 +126,7 @@ class DaskCollection(DaskMethodsMixin):
         -------
         LazyFrame
         """
+        choose_target(scheduler=kwargs.get("scheduler"))  # fails where the cluster cannot run it
         kept: Self = DaskMethodsMixin.persist(self._afresh(), **kwargs)
         return kept
 

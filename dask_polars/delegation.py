@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from polars.lazyframe.group_by import LazyGroupBy as PolarsLazyGroupBy
@@ -21,8 +21,11 @@ _NOT_RUNNING = ("explain", "show_graph")
 # Methods that write files, with the ``storage_options`` of an object store, which users of fsspec write otherwise.
 _TO_FILES = ("sink_csv", "sink_ipc", "sink_ndjson", "sink_parquet")
 
+# Pyright, and so the editor, knows of a decorated class what the decorator says that it gives.
+_Class = TypeVar("_Class")
 
-def delegate(polars_class: type) -> Callable[[type], type]:
+
+def delegate(polars_class: type) -> Callable[[type[_Class]], type[_Class]]:
     """
     Give a class the public methods and properties of a class of Polars that it does not define itself.
 
@@ -41,7 +44,7 @@ def delegate(polars_class: type) -> Callable[[type], type]:
         A decorator of classes.
     """
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: type[_Class]) -> type[_Class]:
         for name in dir(polars_class):
             if name.startswith("_"):
                 continue

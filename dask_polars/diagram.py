@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from dask.utils import format_bytes, format_time
 
-from dask_polars.explain import explain_plan, explain_tree, fragment_text, inputs_of, numbered, partitions_text, title
+from dask_polars.explain import explain_plan, explain_tree, fragment_text, partitions_text, title
 from dask_polars.plan import Plan
 from dask_polars.plan.stages import (
     FrameStage,
@@ -24,9 +24,10 @@ from dask_polars.plan.stages import (
     ScanStage,
     ShuffleStage,
     Stage,
-    walk_stages,
 )
+from dask_polars.profile import Ran, ran_of
 from dask_polars.progress import in_notebook
+from dask_polars.stage_graph import StageGraph
 
 # Colours that can be told apart on light and on dark ground, as they are nearly transparent.
 _COLOURS = {"source": "#2e9e5b", "exchange": "#e08a1e", "fallback": "#d64545", "work": "#4a7dbf"}
@@ -60,14 +61,14 @@ class Box:
     lines: tuple[str, ...]
 
 
-def boxes_of(roots: Sequence[Stage], profile: pl.DataFrame | None = None) -> list[Box]:
+def boxes_of(graph: StageGraph, profile: pl.DataFrame | None = None) -> list[Box]:
     """
     Make the boxes of a plan.
 
     Parameters
     ----------
-    roots
-        The stages that give the results.
+    graph
+        Its stages.
     profile
         What they took.
 
@@ -76,15 +77,21 @@ def boxes_of(roots: Sequence[Stage], profile: pl.DataFrame | None = None) -> lis
     list of Box
         By their numbers.
     """
-    numbers = numbered(roots)
     rows = [] if profile is None else profile.rows(named=True)
-    took = {row["stage"]: list(_took(row)) for row in rows}
+    steps = len({row["step"] for row in rows}) > 1
+    took: dict[int, list[str]] = {}
+    for row in rows:
+        lead = f"step {row['step']}: " if steps else ""
+        first, *more = _took(row)
+        took.setdefault(row["stage"], []).extend([lead + first, *more])
     for row in rows:
         for part in row["fused"]:
-            took.setdefault(int(part[1 : part.index("]")]), []).append(f"as a part of [{row['stage']}]")
+            said, part_of = took.setdefault(int(part[1 : part.index("]")]), []), f"as a part of [{row['stage']}]"
+            if part_of not in said:  # it may be, in more than one step
+                said.append(part_of)
     found = []
-    for stage in sorted(walk_stages(roots), key=lambda stage: numbers[stage.token]):
-        number = numbers[stage.token]
+    for stage in sorted(graph.walk(), key=lambda stage: graph.numbers[stage.token]):
+        number = graph.numbers[stage.token]
         lines = (f"[{number}] {title(stage)}", partitions_text(stage), *took.get(number, ()))
         found.append(Box(stage, number, _kind(stage), lines))
     return found
@@ -116,14 +123,14 @@ def _took(row: Mapping[str, Any]) -> Iterator[str]:
 # ---------------------------------------------------------------- Mermaid
 
 
-def mermaid(roots: Sequence[Stage], profile: pl.DataFrame | None = None) -> str:
+def mermaid(graph: StageGraph, profile: pl.DataFrame | None = None) -> str:
     """
     Write a plan as a flowchart of Mermaid.
 
     Parameters
     ----------
-    roots
-        The stages that give the results.
+    graph
+        Its stages.
     profile
         What they took.
 
@@ -131,15 +138,15 @@ def mermaid(roots: Sequence[Stage], profile: pl.DataFrame | None = None) -> str:
     -------
     str
     """
-    boxes, numbers = boxes_of(roots, profile), numbered(roots)
+    boxes = boxes_of(graph, profile)
     lines = ["flowchart BT"]
     for box in boxes:
         text = "<br/>".join(html.escape(line).replace("&quot;", "#quot;") for line in box.lines)
         lines.append(f'    s{box.number}["{text}"]:::{box.kind}')
     for box in boxes:
-        for below, how in inputs_of(box.stage):
+        for below, how in graph.inputs(box.stage):
             arrow = f"-->|{how}|" if how else "-->"
-            lines.append(f"    s{numbers[below.token]} {arrow} s{box.number}")
+            lines.append(f"    s{graph.numbers[below.token]} {arrow} s{box.number}")
     lines.extend(f"    classDef {kind} stroke:{colour},fill:{colour}22" for kind, colour in _COLOURS.items())
     return "\n".join(lines)
 
@@ -171,17 +178,17 @@ def _width(line: str, *, bold: bool) -> float:
     return len(_short(line)) * _CHARACTER * (_BOLD if bold else 1)
 
 
-def _layers(roots: Sequence[Stage]) -> dict[str, int]:
+def _layers(graph: StageGraph) -> dict[str, int]:
     """Say how far each stage is from the results: further than all of its readers."""
     layers: dict[str, int] = {}
-    for stage in reversed(list(walk_stages(roots))):  # readers first
+    for stage in reversed(list(graph.walk())):  # readers first
         layers.setdefault(stage.token, 0)
-        for below in stage.inputs:
+        for below, _ in graph.inputs(stage):
             layers[below.token] = max(layers.get(below.token, 0), layers[stage.token] + 1)
     return layers
 
 
-def _columns(roots: Sequence[Stage]) -> dict[str, float]:
+def _columns(graph: StageGraph) -> dict[str, float]:
     """Give each stage a place between left and right: the sources side by side, a reader over what it is first to read."""
     columns: dict[str, float] = {}
     free = 0
@@ -189,20 +196,20 @@ def _columns(roots: Sequence[Stage]) -> dict[str, float]:
     def visit(stage: Stage) -> float:
         nonlocal free
         columns[stage.token] = 0.0  # it is placed by its first reader
-        own = [visit(below) for below in stage.inputs if below.token not in columns]
+        own = [visit(below) for below, _ in graph.inputs(stage) if below.token not in columns]
         if not own:
             own, free = [float(free)], free + 1
         columns[stage.token] = sum(own) / len(own)
         return columns[stage.token]
 
-    for root in roots:
+    for root in map(graph.origin, graph.roots):
         if root.token not in columns:
             visit(root)
     return columns
 
 
-def _places(roots: Sequence[Stage], boxes: Sequence[Box]) -> dict[str, Place]:
-    layers, columns = _layers(roots), _columns(roots)
+def _places(graph: StageGraph, boxes: Sequence[Box]) -> dict[str, Place]:
+    layers, columns = _layers(graph), _columns(graph)
     width = max(_width(line, bold=not row) for box in boxes for row, line in enumerate(box.lines)) + 2 * _PAD
     heights = [0.0] * (max(layers.values()) + 1)
     for box in boxes:
@@ -220,14 +227,14 @@ def _places(roots: Sequence[Stage], boxes: Sequence[Box]) -> dict[str, Place]:
     }
 
 
-def svg(roots: Sequence[Stage], profile: pl.DataFrame | None = None, *, alone: bool = True) -> str:
+def svg(graph: StageGraph, profile: pl.DataFrame | None = None, *, alone: bool = True) -> str:
     """
     Draw a plan: results on top, sources below.
 
     Parameters
     ----------
-    roots
-        The stages that give the results.
+    graph
+        Its stages.
     profile
         What they took.
     alone
@@ -237,11 +244,11 @@ def svg(roots: Sequence[Stage], profile: pl.DataFrame | None = None, *, alone: b
     -------
     str
     """
-    boxes = boxes_of(roots, profile)
-    places = _places(roots, boxes)
+    boxes = boxes_of(graph, profile)
+    places = _places(graph, boxes)
     width = max(place.x + place.width for place in places.values()) + 1
     height = max(place.y + place.height for place in places.values()) + 1
-    parts = [edge for box in boxes for edge in _edges(box, places)]
+    parts = [edge for box in boxes for edge in _edges(graph, box, places)]
     parts.extend(_box(box, places[box.stage.token]) for box in boxes)
     head = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     content = "".join(parts)
@@ -278,11 +285,11 @@ def _more(box: Box) -> str:
     return "\n".join([*box.lines, *fragment.splitlines()])
 
 
-def _edges(box: Box, places: Mapping[str, Place]) -> Iterator[str]:
+def _edges(graph: StageGraph, box: Box, places: Mapping[str, Place]) -> Iterator[str]:
     """Draw lines with arrows from what a stage reads."""
     reader = places[box.stage.token]
     end = reader.y + reader.height
-    found = list(inputs_of(box.stage))
+    found = list(graph.inputs(box.stage))
     for number, (below, how) in enumerate(found):
         source = places[below.token]
         x = reader.x + reader.width * (number + 1) / (len(found) + 1)
@@ -311,16 +318,28 @@ def plan_html(plan: Plan, profile: pl.DataFrame | None = None) -> str:
     plan
         The plan.
     profile
-        What its stages took.
+        What its stages took, where it has run.
 
     Returns
     -------
     str
     """
-    picture = svg(plan.roots, profile, alone=False)
-    gathered = "".join(f"<li>{html.escape(str(item))}</li>" for item in plan.fallbacks)
+    return _ran_html(_ran(plan, profile), profile)
+
+
+def _ran(plan: Plan, profile: pl.DataFrame | None) -> Ran:
+    """Give what has run, by a profile of it: the plan itself, unless it was another one in the end."""
+    return (None if profile is None else ran_of(profile)) or Ran(plan, StageGraph(plan.roots))
+
+
+def _ran_html(ran: Ran, profile: pl.DataFrame | None) -> str:
+    picture = svg(ran.graph, profile, alone=False)
+    gathered = "".join(f"<li>{html.escape(str(item))}</li>" for item in ran.plan.fallbacks)
     below = f"<p>Gathered to one partition:</p><ul>{gathered}</ul>" if gathered else ""
-    return f'<div style="overflow-x: auto; max-width: 100%">{picture}</div>{below}'
+    steps = (
+        f"<p>It ran in {ran.steps} steps: each was planned by what the ones before gave.</p>" if ran.steps > 1 else ""
+    )
+    return f'<div style="overflow-x: auto; max-width: 100%">{picture}</div>{steps}{below}'
 
 
 _MANY_COLUMNS, _MANY_STAGES = 12, 24  # more are folded at first
@@ -350,7 +369,7 @@ def frame_html(plan: Plan, schema: pl.Schema) -> str:
         f'<td style="text-align: left"><code>{html.escape(str(dtype))}</code></td></tr>'
         for name, dtype in schema.items()
     )
-    nstages = len(list(walk_stages(plan.roots)))
+    nstages = len(StageGraph(plan.roots).numbers)
     columns = f"<summary>{_count(len(schema), 'column')}</summary><table>{rows}</table>"
     stages = f"<summary>{_count(nstages, 'stage')}</summary>{plan_html(plan)}"
     return (
@@ -393,7 +412,7 @@ def explained(plan: Plan, format: str) -> str:
     if format == "html":
         return plan_html(plan)
     if format == "mermaid":
-        return mermaid(plan.roots)
+        return mermaid(StageGraph(plan.roots))
     raise ValueError(f"format must be plain, tree, html or mermaid, not {format!r}")
 
 
@@ -440,32 +459,34 @@ def show_plan(
     ValueError
         For a file of another kind.
     """
+    ran = _ran(plan, profile)
     if raw_output:
-        return mermaid(plan.roots, profile)
+        return mermaid(ran.graph, profile)
     if output_path is not None:
-        _write(Path(output_path), plan, profile)
+        _write(Path(output_path), ran, profile)
     if not show:
         return None
+    text = _ran_html(ran, profile)
     if in_notebook():
         from IPython.display import HTML, display
 
-        display(HTML(plan_html(plan, profile)))
+        display(HTML(text))
         return None
     with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
-        file.write(page(plan_html(plan, profile)))
+        file.write(page(text))
     if not webbrowser.open(Path(file.name).as_uri()):
         Path(file.name).unlink()
-        print(explain_tree(plan))
+        print(explain_tree(ran.plan, ran.graph))
     return None
 
 
-def _write(path: Path, plan: Plan, profile: pl.DataFrame | None) -> None:
+def _write(path: Path, ran: Ran, profile: pl.DataFrame | None) -> None:
     if path.suffix == ".svg":
-        text = svg(plan.roots, profile)
+        text = svg(ran.graph, profile)
     elif path.suffix == ".html":
-        text = page(plan_html(plan, profile))
+        text = page(_ran_html(ran, profile))
     elif path.suffix == ".mmd":
-        text = mermaid(plan.roots, profile)
+        text = mermaid(ran.graph, profile)
     else:
         raise ValueError(f"a plan is written as .svg, .html or .mmd, not as {path.suffix or 'a file without a suffix'}")
     path.write_text(text, encoding="utf-8")

@@ -69,7 +69,8 @@ class Report:
         """
         blocks = ["\n".join(aligned(table)) for table in self.tables]
         blocks += [f"Problem: {text}" for text in self.problems] + [f"Remark: {text}" for text in self.remarks]
-        return "\n\n".join([*blocks, f"{len(self.problems)} problems." if self.problems else "No problems."])
+        number = len(self.problems) or "No"
+        return "\n\n".join([*blocks, f"{number} problem{'' if number == 1 else 's'}."])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 import polars as pl
@@ -30,9 +31,10 @@ from dask_polars.execution import (
 from dask_polars.file_sinks import sink_files
 from dask_polars.futures import submit
 from dask_polars.plan import Plan, plan_queries
-from dask_polars.profile import profile_of
+from dask_polars.profile import Journal
 from dask_polars.progress import watched
 from dask_polars.results import DaskQueryResult, kept_partitions
+from dask_polars.steps import settled
 from dask_polars.table_sinks import write_delta, write_iceberg
 
 
@@ -195,7 +197,7 @@ class DaskEngine(Engine):
 
     def execute(self, lf: pl.LazyFrame, *, optimizations: QueryOptFlags | None = None) -> DaskQueryResult:
         """
-        Run a query; its result stays where it was computed.
+        Run a query, in steps as :meth:`collect` does; its result stays where it was computed.
 
         Parameters
         ----------
@@ -211,12 +213,14 @@ class DaskEngine(Engine):
         target = self._target()
         if target.get is None:
             return DaskQueryResult(LazyFrame(self._run(lf, target, optimizations)), self)
-        frame = LazyFrame(lf)._planned_with(self._options())
-        plan = frame._plan()
-        with plan.running(), watched(target, plan, profile=True) as (there, run):
-            kept = kept_partitions(frame, there)
-        assert run is not None
-        return DaskQueryResult(kept, self, plan, profile_of(run))
+        journal, plan = Journal(), self._plan(lf)
+        with (
+            settled(plan, target, journal) as last,
+            last.running(),
+            watched(target, last, profile=True) as (there, run),
+        ):
+            kept = kept_partitions(_said(lf, last), there)
+        return DaskQueryResult(kept, self, last, journal.profile(last, run))
 
     def profile(self, lf: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """
@@ -440,6 +444,11 @@ class DaskEngine(Engine):
 
 def _rebuild_engine(options: dict[str, Any]) -> DaskEngine:
     return DaskEngine(**options)
+
+
+def _said(lf: pl.LazyFrame, plan: Plan) -> LazyFrame:
+    """Give a query as a collection with its plan, of which there is nothing to be said any more."""
+    return LazyFrame(lf)._planned_with(plan.options, replace(plan, fallbacks=()))
 
 
 def _given(optimizations: QueryOptFlags | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,15 +12,16 @@ from dask.base import get_scheduler
 from dask.local import get_sync
 from polars.lazyframe.engine_config import get_engine_affinity_override
 
+from dask_polars.cluster import current_cluster
 from dask_polars.config import Options
 from dask_polars.dsl.leaves import decode_with_sources
-from dask_polars.errors import PlanDecodeError, PlanSendError
+from dask_polars.errors import PlanDecodeError, PlanSendError, level_of_user
 from dask_polars.graph.expr import PartsExpr
 from dask_polars.graph.names import Names
 from dask_polars.io.iceberg_sink import sink_id
 from dask_polars.plan import Plan, plan_queries
 from dask_polars.plan.planner import Fallback
-from dask_polars.profile import profile_of
+from dask_polars.profile import Journal
 from dask_polars.progress import watched
 from dask_polars.steps import settled
 
@@ -78,6 +80,24 @@ def choose_target(client: Any = None, scheduler: Any = None) -> Target:
         prepare_workers(found)
         return Target(get, found)
     return Target(get)
+
+
+def warn_of_versions() -> None:
+    """
+    Warn where the current cluster could not run a query, since it has other versions.
+
+    For graphs that Dask is given by whoever calls it: whether they go to this cluster is not known. Where they do, the
+    error that follows says only that the graph could not be read.
+    """
+    cluster = current_cluster()
+    if cluster is None:
+        return
+    from dask_polars.versions import VersionMismatchError, check_cluster
+
+    try:
+        check_cluster(cluster.client)
+    except VersionMismatchError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=level_of_user())
 
 
 def run_queries(queries: Sequence[pl.LazyFrame], target: Target, options: Options) -> list[pl.DataFrame]:
@@ -144,11 +164,11 @@ def run_plan(plan: Plan, target: Target) -> list[pl.DataFrame]:
 
 
 def profile_plan(plan: Plan, target: Target) -> tuple[list[pl.DataFrame], pl.DataFrame]:
-    """Run a plan, and say what it took, too."""
-    with plan.running(), watched(target, plan, profile=True) as (there, run):
-        results = _results(plan, there)
-    assert run is not None
-    return results, profile_of(run)
+    """Run a plan as `run_plan` does, and say what it took, too."""
+    journal = Journal()
+    with settled(plan, target, journal) as last, last.running(), watched(target, last, profile=True) as (there, run):
+        results = _results(last, there)
+    return results, journal.profile(last, run)
 
 
 def _results(plan: Plan, target: Target) -> list[pl.DataFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import polars as pl
 from dask.utils import format_bytes
@@ -15,7 +15,6 @@ from dask_polars.plan.stages import (
     HeadStage,
     KeyStage,
     MapStage,
-    Mode,
     ProduceStage,
     RegroupStage,
     ScanStage,
@@ -23,6 +22,7 @@ from dask_polars.plan.stages import (
     Size,
     Stage,
 )
+from dask_polars.stage_graph import StageGraph
 
 
 def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
@@ -42,14 +42,15 @@ def explain_plan(plan: Plan, *, fragments: bool = True) -> str:
         Stages from the result down, with their partitions and estimated sizes; exchanges with what moves and why; and
         what is gathered to one partition.
     """
-    numbers: dict[str, int] = {}
+    graph = StageGraph(plan.roots)
+    seen: set[str] = set()
     lines: list[str] = []
     for root in plan.roots:
-        lines.extend(_stage_lines(root, 0, numbers, fragments))
-    return "\n".join([*lines, *_notes(plan)])
+        lines.extend(_stage_lines(root, 0, graph, seen, fragments))
+    return "\n".join([*lines, *_notes(plan, graph)])
 
 
-def explain_tree(plan: Plan) -> str:
+def explain_tree(plan: Plan, graph: StageGraph | None = None) -> str:
     """
     Write a plan down as a tree, without what Polars runs in each stage.
 
@@ -57,85 +58,59 @@ def explain_tree(plan: Plan) -> str:
     ----------
     plan
         The plan.
+    graph
+        What has run, where it is more than the plan: the steps before it, too.
 
     Returns
     -------
     str
     """
-    numbers = numbered(plan.roots)
+    graph = graph or StageGraph(plan.roots)
     seen: set[str] = set()
     lines: list[str] = []
 
     def visit(stage: Stage, how: str, first: str, rest: str) -> None:
-        lead = f"{first}{how + ': ' if how else ''}[{numbers[stage.token]}] "
+        lead = f"{first}{how + ': ' if how else ''}[{graph.numbers[stage.token]}] "
         if stage.token in seen:
             lines.append(f"{lead}{stage.operation} (as above)")
             return
         seen.add(stage.token)
         lines.append(f"{lead}{title(stage)}  {partitions_text(stage)}")
-        below = list(inputs_of(stage))
+        below = list(graph.inputs(stage))
         for place, (item, item_how) in enumerate(below, start=1):
             last = place == len(below)
             visit(item, item_how, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
 
-    for root in plan.roots:
-        visit(root, "", "", "")
-    return "\n".join([*lines, *_notes(plan)])
+    for root in graph.roots:
+        visit(graph.origin(root), "", "", "")
+    return "\n".join([*lines, *_notes(plan, graph)])
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan, graph: StageGraph) -> Iterator[str]:
     if plan.questions:
         yield ""
         yield "Decided again when it runs on the cluster:"
-        numbers = numbered(plan.roots)
-        yield from (f"  - {item.about}: [{numbers[item.stage.token]}] runs first" for item in plan.questions)
+        yield from (f"  - {item.about}: [{graph.numbers[item.stage.token]}] runs first" for item in plan.questions)
     if plan.fallbacks:
         yield ""
         yield "Gathered to one partition:"
         yield from (f"  - {item}" for item in plan.fallbacks)
 
 
-def numbered(roots: Sequence[Stage]) -> dict[str, int]:
-    """
-    Number the stages of a plan, as they are numbered where it is shown.
-
-    Parameters
-    ----------
-    roots
-        The stages that give the results.
-
-    Returns
-    -------
-    dict
-        By the tokens of the stages.
-    """
-    numbers: dict[str, int] = {}
-
-    def visit(stage: Stage) -> None:
-        if stage.token not in numbers:
-            numbers[stage.token] = len(numbers) + 1
-            for below, _ in inputs_of(stage):
-                visit(below)
-
-    for root in roots:
-        visit(root)
-    return numbers
-
-
-def _stage_lines(stage: Stage, depth: int, numbers: dict[str, int], fragments: bool) -> Iterator[str]:
-    pad = "  " * depth
-    if stage.token in numbers:
-        yield f"{pad}[{numbers[stage.token]}] {stage.operation} (as above)"
+def _stage_lines(stage: Stage, depth: int, graph: StageGraph, seen: set[str], fragments: bool) -> Iterator[str]:
+    pad, number = "  " * depth, graph.numbers[stage.token]
+    if stage.token in seen:
+        yield f"{pad}[{number}] {stage.operation} (as above)"
         return
-    numbers[stage.token] = len(numbers) + 1
-    yield f"{pad}[{numbers[stage.token]}] {title(stage)}  {partitions_text(stage)}"
+    seen.add(stage.token)
+    yield f"{pad}[{number}] {title(stage)}  {partitions_text(stage)}"
     if isinstance(stage, MapStage) and fragments:
         for line in fragment_text(stage).splitlines():
             yield f"{pad}    | {line}"
-    for below, how in inputs_of(stage):
+    for below, how in graph.inputs(stage):
         if how:
             yield f"{pad}  {how}:"
-        yield from _stage_lines(below, depth + (2 if how else 1), numbers, fragments)
+        yield from _stage_lines(below, depth + (2 if how else 1), graph, seen, fragments)
 
 
 def partitions_text(stage: Stage) -> str:
@@ -175,18 +150,6 @@ def title(stage: Stage) -> str:
     if isinstance(stage, CallStage) and stage.note:
         return f"{stage.operation}  {stage.note}"
     return stage.operation
-
-
-def inputs_of(stage: Stage) -> Iterator[tuple[Stage, str]]:
-    """List what a stage reads, and how it gets there, where it is not partition by partition."""
-    if isinstance(stage, (MapStage, CallStage)):
-        for item in stage.sources:
-            yield item.stage, "broadcast" if item.mode is Mode.BROADCAST and stage.npartitions > 1 else ""
-            if item.scalars is not None:
-                yield item.scalars, "broadcast, one row"
-    else:
-        for below in stage.inputs:
-            yield below, ""
 
 
 def fragment_text(stage: MapStage) -> str:

@@ -35,6 +35,7 @@ from dask_polars.plan.stages import (
     ShuffleStage,
     Stage,
 )
+from dask_polars.stage_graph import StageGraph
 
 
 @dataclass
@@ -143,11 +144,14 @@ class Run:
     ----------
     roots
         The stages whose partitions are wanted.
+    within
+        The results of the plan that they are a part of, where they run before the rest: they have the numbers of that.
     """
 
-    def __init__(self, roots: Sequence[Stage]) -> None:
+    def __init__(self, roots: Sequence[Stage], within: Sequence[Stage] = ()) -> None:
         self.id = uuid.uuid4().hex
         self.roots = tuple(roots)
+        self.numbers = StageGraph(within or roots).numbers
         self.reporters = reporters(roots)
         self.started = time.perf_counter()
         self.directory = ""
@@ -234,7 +238,7 @@ def in_process(get: Any, run: Run) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def observed(target: Any, roots: Sequence[Stage]) -> Iterator[tuple[Any, Run]]:
+def observed(target: Any, roots: Sequence[Stage], within: Sequence[Stage] = ()) -> Iterator[tuple[Any, Run]]:
     """
     Observe what runs in this block.
 
@@ -242,15 +246,15 @@ def observed(target: Any, roots: Sequence[Stage]) -> Iterator[tuple[Any, Run]]:
     ----------
     target : Target
         Where it runs; not Polars alone.
-    roots
-        The stages whose partitions are wanted.
+    roots, within
+        The stages whose partitions are wanted, and the results of the plan that they are a part of.
 
     Yields
     ------
     tuple
         The target to run it on, and the run.
     """
-    run = Run(roots)
+    run = Run(roots, within)
     if target.client is not None:
         with on_cluster(target.client, run):
             yield target, run

@@ -7,16 +7,16 @@ import html
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dask.utils import format_bytes
 
-from dask_polars.explain import numbered
 from dask_polars.measure import on_worker
 from dask_polars.observe import Run, observed
 from dask_polars.plan import Plan
+from dask_polars.plan.stages import Stage
 
 #: Seconds that a run takes before bars appear by themselves.
 PATIENCE = 2.0
@@ -64,7 +64,7 @@ def bars_of(run: Run) -> list[Bar]:
         Sources first.
     """
     run.read_files()
-    records, numbers = run.records(), numbered(run.roots)
+    records, numbers = run.records(), run.numbers
     return [
         Bar(
             f"[{numbers[token]}] {item.stage.operation}",
@@ -220,7 +220,9 @@ def shown(run: Run, delay: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watched(target: Any, plan: Plan, *, profile: bool = False) -> Iterator[tuple[Any, Run | None]]:
+def watched(
+    target: Any, plan: Plan, roots: Sequence[Stage] | None = None, *, profile: bool = False
+) -> Iterator[tuple[Any, Run | None]]:
     """
     Watch what runs in this block, if that is wanted.
 
@@ -230,6 +232,8 @@ def watched(target: Any, plan: Plan, *, profile: bool = False) -> Iterator[tuple
         Where it runs; not Polars alone.
     plan
         What runs; its options say whether bars are shown.
+    roots
+        Those of its stages that run before the rest, where it is not the whole.
     profile
         Whether what it takes is wanted in any case.
 
@@ -243,7 +247,7 @@ def watched(target: Any, plan: Plan, *, profile: bool = False) -> Iterator[tuple
     if not show and not profile:
         yield target, None
         return
-    with observed(target, plan.roots) as (there, run):
+    with observed(target, plan.roots if roots is None else roots, plan.roots) as (there, run):
         if not show:
             yield there, run
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import polars as pl
 
@@ -131,7 +131,15 @@ class SQLContext(pl.SQLContext):
         return cls(_variables_of_callers()).execute(query, eager=eager)
 
 
-def sql(query: str, *, eager: bool = False) -> Any:
+@overload
+def sql(query: str, *, eager: Literal[False] = False) -> LazyFrame: ...
+
+
+@overload
+def sql(query: str, *, eager: Literal[True]) -> pl.DataFrame: ...
+
+
+def sql(query: str, *, eager: bool = False) -> LazyFrame | pl.DataFrame:
     """
     Run a query in SQL over the collections and frames in the variables of the caller.
 
@@ -158,7 +166,8 @@ def sql(query: str, *, eager: bool = False) -> Any:
     >>> dp.sql("SELECT name FROM people WHERE age > 25").collect().rows()
     [('ann',)]
     """
-    return SQLContext.execute_global(query, eager=eager)
+    result: LazyFrame | pl.DataFrame = SQLContext.execute_global(query, eager=eager)
+    return result
 
 
 def _variables_of_callers(limit: int | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dask_polars.graph.names import Names
 from dask_polars.plan import Plan, Planner
 from dask_polars.plan.stages import KeyStage, walk_stages
 from dask_polars.plan.steps import first_of, kept_stage, sizes_of
+from dask_polars.profile import Journal
 from dask_polars.progress import watched
 
 # Each step decides about the joins and groups that are next from below; few queries have more of them above each other.
@@ -20,7 +21,7 @@ MOST_STEPS = 20
 
 
 @contextmanager
-def settled(plan: Plan, target: Any) -> Iterator[Plan]:
+def settled(plan: Plan, target: Any, journal: Journal | None = None) -> Iterator[Plan]:
     """
     Run what the decisions of a plan depend on, and decide anew.
 
@@ -30,13 +31,15 @@ def settled(plan: Plan, target: Any) -> Iterator[Plan]:
         A plan, maybe with questions.
     target : Target
         Where it runs. Only on a cluster anything is run first.
+    journal
+        Where to write down what was run, if somebody wants to know.
 
     Yields
     ------
     Plan
         What is left to run. What it reads of that which has run stays on the cluster until the block ends.
     """
-    steps = _Steps(target)
+    steps = _Steps(target, journal)
     try:
         yield steps.taken(plan)
     finally:
@@ -52,6 +55,8 @@ class _Steps:
     ----------
     target : Target
         Where they run.
+    journal
+        Where they are written down.
     known
         The stages that have run, by the tokens of these stages as they were planned.
     futures
@@ -59,6 +64,7 @@ class _Steps:
     """
 
     target: Any
+    journal: Journal | None = None
     known: dict[str, KeyStage] = field(default_factory=dict)
     futures: dict[Any, Any] = field(default_factory=dict)
 
@@ -86,15 +92,19 @@ class _Steps:
         names = Names(roots)
         keys = [names.keys(stage) for stage in roots]
         wanted = [key for found in keys for key in found]
-        with plan.running(), watched(self.target, Plan(roots, plan.options, ())) as (there, _):
+        profile = self.journal is not None
+        with plan.running(), watched(self.target, plan, stages, profile=profile) as (there, run):
             futures = there.get(PartsExpr(roots, plan.options.shuffle_method), wanted, sync=False)
             self.futures.update(zip(wanted, futures, strict=True))
             with aside():
                 sizes = self.target.client.gather([self.futures[key] for (key,) in keys[len(stages) :]])
-        return {
+        kept = {
             stage.token: kept_stage(stage, size, {key: self.futures[key] for key in own}, own)
             for stage, size, own in zip(stages, sizes, keys[: len(stages)], strict=True)
         }
+        if self.journal is not None:
+            self.journal.note(run, kept)
+        return kept
 
     def _keep(self, wanted: set[Any]) -> bool:
         """Let go of what nothing reads any more; say whether all that is wanted was not let go of earlier."""

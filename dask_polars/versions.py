@@ -189,7 +189,10 @@ def compare(client: Report, scheduler: Report, workers: Mapping[str, Report]) ->
         return None
     table = _table(differing, client, scheduler, workers)
     advice = [_advice(package, client, scheduler, workers) for package in differing]
-    return "\n".join(["The processes of this cluster have different versions:", "", *table, "", *advice])
+    what = ["The processes of this cluster have different versions:", "", *table, "", *advice]
+    return "\n".join(
+        [*what, "Then start what was changed again: a process goes on with the packages that it has begun with."]
+    )
 
 
 def _agree(package: str, left: Report, right: Report) -> bool:

@@ -96,6 +96,16 @@ def test_run_says_what_is_wrong(tmp_path: Path) -> None:
     assert "give one of them" in both.output
 
 
+def test_options_may_come_behind_the_script(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text("import sys\nprint(sys.argv[1:])\n")
+    both = invoke("run", path, "--scheduler=tcp://h:1", "--workers", 1)
+    assert both.exit_code == 2
+    assert "give one of them" in both.output
+    given = invoke("explain", path, "-h", "--month", "3", "--", "--workers", "5")
+    assert "['-h', '--month', '3', '--workers', '5']" in given.output
+
+
 def test_no_scheduler_answers(tmp_path: Path) -> None:
     import dask
 

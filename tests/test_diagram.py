@@ -17,6 +17,7 @@ from dask_polars import diagram
 from dask_polars.coverage import CASES, small_and_large, tables
 from dask_polars.plan import plan_queries
 from dask_polars.plan.stages import walk_stages
+from dask_polars.stage_graph import StageGraph
 
 
 def query(npartitions: int = 3) -> Any:
@@ -63,7 +64,7 @@ def test_boxes_of_all_operations_are_apart() -> None:
         for case in CASES[::4]:
             for options in (small, large):
                 plan = plan_queries([case.query(inputs).to_polars()], options)
-                found = boxes(diagram.svg(plan.roots))
+                found = boxes(diagram.svg(StageGraph(plan.roots)))
                 assert len(found) == len(list(walk_stages(plan.roots)))
                 for number, (x, y, width, height) in enumerate(found):
                     for x2, y2, width2, height2 in found[:number]:
@@ -133,7 +134,7 @@ def test_profiles_are_in_the_boxes(tmp_path: Path) -> None:
     text = (tmp_path / "plan.svg").read_text(encoding="utf-8")
     assert f"gave {result.height:,} rows" in text
     assert "as a part of [" in text
-    assert "gave" not in diagram.svg(lf._plan().roots)
+    assert "gave" not in diagram.svg(StageGraph(lf._plan().roots))
     with dask.config.set(scheduler="threads"):
         kept = dp.DaskEngine().execute(lf.to_polars())
         assert f"gave {result.height:,} rows" in kept.show_graph(raw_output=True)  # type: ignore[operator]
@@ -144,7 +145,7 @@ def test_profiles_are_in_the_boxes(tmp_path: Path) -> None:
 def test_what_was_there_already_is_said() -> None:
     lf = query()
     _, profile = lf.profile(scheduler="sync")
-    text = diagram.mermaid(lf._plan().roots, profile.with_columns(tasks=pl.lit(0, pl.UInt32)))
+    text = diagram.mermaid(StageGraph(lf._plan().roots), profile.with_columns(tasks=pl.lit(0, pl.UInt32)))
     assert "was there already" in text
 
 

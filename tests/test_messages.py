@@ -42,6 +42,13 @@ def test_a_wrong_path(sync: None, tmp_path: Path) -> None:
         dp.scan_parquet(tmp_path / "nope" / "*.parquet").collect()
 
 
+def test_a_package_that_is_missing(sync: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ImportError) as caught:
+        frame().sink_parquet("gs://bucket/out/")
+    assert "pip install gcsfs, here and on the workers" in notes(caught.value)
+
+
 def test_a_column_with_a_typo(sync: None) -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match='unable to find column "vv"; valid columns'):
         frame().filter(pl.col("vv") > 1).collect()

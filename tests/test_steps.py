@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,63 @@ def test_sinks_and_several_queries_run_in_steps(client: Any, ran: list[Plan], tm
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("small")
+def test_profiles_show_what_ran_in_each_step(
+    client: Any, ran: list[Plan], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many, more = tables()
+    query = many.join(more.filter(FEW), on="k").group_by("v").agg(pl.len().alias("n"))
+    expected = MANY.join(MORE.filter(FEW), on="k").group_by("v").agg(pl.len().alias("n")).sort("v")
+    result, profile = query.profile()
+    assert_frame_equal(result.sort("v"), expected)
+    rows = {(row["step"], row["operation"]): row for row in profile.iter_rows(named=True)}
+    side, parts = rows[1, "select"], rows[2, "groupby-partial"]
+    assert (side["tasks"], side["rows_estimated"], side["rows_out"]) == (4, 500, MORE.filter(FEW).height)
+    assert (parts["tasks"], parts["rows_out"], parts["bytes_out"] > 0) == (6, expected.height, True)
+    assert rows[3, "groupby"]["rows_in"] == expected.height
+    assert profile["step"].is_sorted()
+    assert profile["stage"].n_unique() == profile.height
+    assert not set(profile["operation"]) & {"sizes", "join-shuffle-left"}
+
+    graph: Any = query.show_graph(raw_output=True, profile=profile)
+    assert f"step 1: gave {side['rows_out']} rows" in graph
+    assert "PARTITIONS of another graph" not in graph
+    # What ran in a step is below what was planned on it: each box but the result has a reader.
+    boxes, reads = (set(re.findall(pattern, graph, re.M)) for pattern in (r"^    (s\d+)\[", r"^    (s\d+) -->"))
+    assert boxes - reads == {"s1"}
+    with pytest.raises(ValueError, match="the frame that profile"):
+        query.show_graph(raw_output=True, profile=profile.filter(pl.col("tasks") > 0))
+
+    assert len(ran) == 3
+    kept = dp.DaskEngine().execute(query.to_polars())
+    assert len(ran) == 6
+    assert_frame_equal(kept.lazy().collect().sort("v"), expected)
+    same = ["step", "stage", "operation", "tasks", "rows_out", "rows_estimated"]
+    assert_frame_equal(kept.profile().select(same), profile.select(same))
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)
+    kept.show_graph()
+    printed = capsys.readouterr().out
+    assert "groupby-partial  6 partitions" in printed
+    assert "as above" not in printed
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("small")
+def test_batches_come_after_steps(client: Any, ran: list[Plan]) -> None:
+    many, more = tables()
+    query = many.join(more.filter(FEW), on="k").to_polars()
+    batches = dp.DaskEngine().collect_batches(query, lazy=True)
+    assert not ran
+    assert_frame_equal(pl.concat(batches).sort("v", "w"), MANY.join(MORE.filter(FEW), on="k").sort("v", "w"))
+    assert len(ran) == 2
+    given_up = dp.DaskEngine().collect_batches(query)
+    keys = [key for stage in walk_stages(ran[-1].roots) if isinstance(stage, KeyStage) for key in stage.keys]
+    next(given_up)
+    del given_up
+    wait_until_forgotten(client, keys)
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("small")
 def test_graphs_that_are_made_beforehand_have_no_steps(client: Any, ran: list[Plan]) -> None:
     many, more = tables()
     query = many.join(more.filter(FEW), on="k")
@@ -193,10 +252,14 @@ def test_what_has_run_is_let_go_of_when_a_query_is_given_up(
     with pytest.raises(error):
         many.join(more.filter(FEW), on="k").collect()
     assert kept
+    wait_until_forgotten(client, kept)
+
+
+def wait_until_forgotten(client: Any, keys: list[Any]) -> None:
     deadline = time.monotonic() + 20
-    while client.run_on_scheduler(is_known, keys=kept) and time.monotonic() < deadline:
+    while client.run_on_scheduler(is_known, keys=keys) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not client.run_on_scheduler(is_known, keys=kept)
+    assert not client.run_on_scheduler(is_known, keys=keys)
 
 
 def is_known(keys: list[Any], dask_scheduler: Any) -> bool:

@@ -37,7 +37,8 @@ lf = dp.from_polars(frame, npartitions=2).repartition(npartitions=3).persist()
 number: int = lf.npartitions
 frame = lf.compute()
 frame = lf.collect(engine=dp.DaskEngine())
-lf = dp.concat([lf, lf], how="diagonal")
+frame = lf.collect(progress=True, scheduler="sync")
+lf = dp.concat([lf, dp.sql("SELECT 1")], how="diagonal")
 """
 
 WRONG = """
@@ -51,6 +52,7 @@ lf.sort("a", descendign=True)  # call-arg
 lf.head("three")  # arg-type
 lf.join("other", on="a")  # arg-type
 dp.scan_parquet("x.parquet", n_row=3)  # call-arg
+lf.collect(schedulers="sync")  # call-overload
 other: pl.DataFrame = lf.select("a")  # assignment
 text: str = lf.collect()  # assignment
 """

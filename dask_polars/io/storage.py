@@ -25,6 +25,9 @@ from dask_polars.dsl.nodes import Node
 # fsspec has names of its own for some of the schemes of Polars.
 SCHEMES = {"s3a": "s3", "gcp": "gs", "gcs": "gs", "azure": "az", "adl": "az", "abfs": "az", "abfss": "az"}
 
+# What reads them, where it is a package of its own.
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}
+
 # botocore tries a request as often; s3fs does that again where a body broke off.
 _ATTEMPTS = 5
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
@@ -93,9 +96,15 @@ class Storage:
         """
         scheme = path.split("://", 1)[0]
         kind = SCHEMES.get(scheme, scheme)
-        found: tuple[Any, str] = fsspec.core.url_to_fs(
-            path, use_listings_cache=False, **self._fsspec_options(kind, path)
-        )
+        try:
+            found: tuple[Any, str] = fsspec.core.url_to_fs(
+                path, use_listings_cache=False, **self._fsspec_options(kind, path)
+            )
+        except ImportError as error:
+            if kind in _PACKAGES:
+                where = f"{scheme}:// is listed and written through fsspec"
+                error.add_note(f"dask_polars: {where}: pip install {_PACKAGES[kind]}, here and on the workers")
+            raise
         if SCHEMES.get(scheme, scheme) == "s3":
             found[0].retries = self._attempts
         return found

@@ -10,6 +10,7 @@ import polars as pl
 
 import dask_polars as dp
 from dask_polars.diagram import svg
+from dask_polars.stage_graph import StageGraph
 
 __all__ = ["NAMES", "draw"]
 
@@ -87,4 +88,4 @@ def draw(name: str) -> str:
     query, sizes = _PICTURES[name]
     settings = {f"dask-polars.{key.replace('_', '-')}": value for key, value in sizes.items()}
     with dask.config.set({"dask-polars.fallback": "silent", **settings}):
-        return svg(query()._plan().roots, alone=False)
+        return svg(StageGraph(query()._plan().roots), alone=False)
