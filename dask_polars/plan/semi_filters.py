@@ -133,11 +133,14 @@ def _origins_below(planner: Planner, node: Node, name: str) -> Iterator[tuple[No
     if not region.core.inputs:
         if is_cheap(planner.lower(node)):
             yield node, name
-    elif is_row_wise(node):
-        below = names_below(planner, node).get(name)
-        if below is not None:
-            yield from _origins_below(planner, node.input, below)
-    elif node.kind == "GroupBy":
+        return
+    for item in region.chain:  # not by recursion: chains may be thousands of nodes long
+        below = names_below(planner, item).get(name)
+        if below is None:
+            return
+        name = below
+    node = region.core
+    if node.kind == "GroupBy":
         if _groups_by(node, name):
             yield from _origins_below(planner, node.input, name)
     elif _equal_keys(node) is not None:
@@ -195,16 +198,26 @@ def _groups_by(node: Node, name: str) -> bool:
 
 def _pushed(planner: Planner, node: Node, name: str, keys: Node) -> Node:
     """Leave out rows as far below as it makes no difference to others, nor to whether there is an error."""
+    above: list[Node] = []
     node = simplify(node, planner.schema)
+    while is_row_wise(node) and _never_fails(planner, node):
+        below = names_below(planner, node).get(name)
+        if below is None:
+            break
+        above.append(node)
+        node, name = simplify(node.input, planner.schema), below
+    node = _pushed_below(planner, node, name, keys)
+    for item in reversed(above):
+        node = item.with_inputs((node,))
+    return node
+
+
+def _pushed_below(planner: Planner, node: Node, name: str, keys: Node) -> Node:
     if _is_filter(node, keys) and node.fields["condition"]["Equi"]["left_on"] == [column(name)]:
         return node
-    if is_row_wise(node) and _never_fails(planner, node):
-        below = names_below(planner, node).get(name)
-        if below is not None:
-            return node.with_inputs((_pushed(planner, node.input, below, keys),))
-    elif node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
+    if node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
         return node.with_inputs((_pushed(planner, node.input, name, keys),))
-    elif _equal_keys(node) is not None:
+    if _equal_keys(node) is not None:
         place = _place_in_join(planner, node, name)
         if place is not None and place[0] in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
             inputs = list(node.inputs)

@@ -167,6 +167,15 @@ def test_rows_are_left_out(name: str, partition_size: int, lake: Path) -> None:
     assert expected.height or name == "nothing-left"
 
 
+def test_chains_may_be_long(lake: Path) -> None:
+    t = tables(pl.scan_parquet, lake)
+    stock = t[1]
+    for _ in range(1100):
+        stock = stock.with_columns(pl.col("cost") + 1)
+    with dask.config.set(SETTINGS):
+        assert plan_queries([sold(t).join(stock, left_on="part", right_on="spart")], Options.current()).roots
+
+
 def test_errors_of_groups_without_a_match_are_raised(lake: Path) -> None:
     def query(t: Tables) -> Any:
         # All that match are alone in their group.
