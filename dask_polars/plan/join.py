@@ -184,7 +184,10 @@ def _filtered(
     new = list(nodes)
     for index, name in enumerate(("left", "right")):
         if wanted[index] and name not in kept:
-            new[index] = semi_filtered(planner, both[index], both[1 - index]) or nodes[index]
+            other = "right" if name == "left" else "left"
+            fits = planner.fits(both[1 - index].stage.size, planner.options.broadcast_limit)
+            sent = fits and sides.may_be_broadcast(other)
+            new[index] = semi_filtered(planner, both[index], both[1 - index], sent=sent) or nodes[index]
     return replace(sides, left=planner.lower(new[0]), right=planner.lower(new[1])), new
 
 

@@ -14,13 +14,23 @@ frames, row by row, or are there already, and where numbers of rows and of diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dask_polars.dsl.expressions import Expression, column, expand, kind_of, walk_expression
+import polars as pl
+
+from dask_polars.dsl.expressions import (
+    Expression,
+    aggregation_of,
+    column,
+    columns_of,
+    expand,
+    kind_of,
+    walk_expression,
+)
 from dask_polars.dsl.leaves import SOURCE, decode_with_sources, in_place_of
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import select_node
+from dask_polars.dsl.schemas import expression_dtypes, select_node
 from dask_polars.plan.colocated import JoinSide
 from dask_polars.plan.lineage import names_below
 from dask_polars.plan.planner import Planner
@@ -32,6 +42,8 @@ from dask_polars.plan.stages import KeyStage
 _MOST_LEFT = 0.5
 # Of these no expression raises an error for some of the values: rows may be left out before it is computed.
 _NEVER_FAILS = ("Column", "Alias", "Literal", "Len", "Agg", "BinaryExpr", "Ternary")
+# The types on which arithmetic and comparisons raise errors for some values.
+_MAY_FAIL = (pl.Decimal, pl.Enum, pl.Categorical)
 # The sides of a join whose rows are only in the outcome as often as they match, or not at all: leaving out all rows
 # with some values of a column leaves out just those rows of the outcome.
 _MAY_LOSE_ROWS = {"Inner": (0, 1), "Left": (0,), "Semi": (0,), "Anti": (0,), "Right": (1,)}
@@ -46,7 +58,7 @@ class _Filter:
     share: float
 
 
-def semi_filtered(planner: Planner, side: JoinSide, other: JoinSide) -> Node | None:
+def semi_filtered(planner: Planner, side: JoinSide, other: JoinSide, *, sent: bool) -> Node | None:
     """
     Leave out rows of a side of a join that match nothing of the other side, as far as that pays.
 
@@ -58,6 +70,9 @@ def semi_filtered(planner: Planner, side: JoinSide, other: JoinSide) -> Node | N
         The side, whose rows without a match have no part in the outcome.
     other
         The other side.
+    sent
+        Whether the other side is small enough to be sent to this one. The join itself is as good a filter then: only rows that
+        something below moves are worth to be left out before.
 
     Returns
     -------
@@ -77,7 +92,11 @@ def semi_filtered(planner: Planner, side: JoinSide, other: JoinSide) -> Node | N
     if not found:
         return None
     best = min(found, key=lambda item: item.share)
-    return _pushed(planner, side.node, best.column, best.keys)
+    new = _pushed(planner, side.node, best.column, best.keys)
+    core = find_region(simplify(new, planner.schema), planner.schema).core
+    # A filter that is set on top of what is filtered by it already would be set again and again.
+    in_vain = new.digest == side.node.digest or (sent and _is_filter(core, best.keys))
+    return None if in_vain else new
 
 
 def _filters(planner: Planner, side: JoinSide, name: str, other: JoinSide, other_name: str) -> Iterator[_Filter]:
@@ -114,11 +133,14 @@ def _origins_below(planner: Planner, node: Node, name: str) -> Iterator[tuple[No
     if not region.core.inputs:
         if is_cheap(planner.lower(node)):
             yield node, name
-    elif is_row_wise(node):
-        below = names_below(planner, node).get(name)
-        if below is not None:
-            yield from _origins_below(planner, node.input, below)
-    elif node.kind == "GroupBy":
+        return
+    for item in region.chain:  # not by recursion: chains may be thousands of nodes long
+        below = names_below(planner, item).get(name)
+        if below is None:
+            return
+        name = below
+    node = region.core
+    if node.kind == "GroupBy":
         if _groups_by(node, name):
             yield from _origins_below(planner, node.input, name)
     elif _equal_keys(node) is not None:
@@ -176,14 +198,26 @@ def _groups_by(node: Node, name: str) -> bool:
 
 def _pushed(planner: Planner, node: Node, name: str, keys: Node) -> Node:
     """Leave out rows as far below as it makes no difference to others, nor to whether there is an error."""
+    above: list[Node] = []
     node = simplify(node, planner.schema)
-    if is_row_wise(node) and _never_fails(planner, node):
+    while is_row_wise(node) and _never_fails(planner, node):
         below = names_below(planner, node).get(name)
-        if below is not None:
-            return node.with_inputs((_pushed(planner, node.input, below, keys),))
-    elif node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
+        if below is None:
+            break
+        above.append(node)
+        node, name = simplify(node.input, planner.schema), below
+    node = _pushed_below(planner, node, name, keys)
+    for item in reversed(above):
+        node = item.with_inputs((node,))
+    return node
+
+
+def _pushed_below(planner: Planner, node: Node, name: str, keys: Node) -> Node:
+    if _is_filter(node, keys) and node.fields["condition"]["Equi"]["left_on"] == [column(name)]:
+        return node
+    if node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
         return node.with_inputs((_pushed(planner, node.input, name, keys),))
-    elif _equal_keys(node) is not None:
+    if _equal_keys(node) is not None:
         place = _place_in_join(planner, node, name)
         if place is not None and place[0] in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
             inputs = list(node.inputs)
@@ -204,7 +238,25 @@ def _never_fails(planner: Planner, node: Node) -> bool:
         known = expand(trees, planner.schema(node.input))
     except ValueError:
         return False
-    return all(kind_of(item) in _NEVER_FAILS for tree in known for item in walk_expression(tree))
+    schema = planner.schema(node.input)
+    return all(_may_not_fail(item, schema) for tree in known for item in walk_expression(tree))
+
+
+def _may_not_fail(tree: Expression, schema: Mapping[str, pl.DataType]) -> bool:
+    """Say whether the operation at the top of an expression gives a value for all values of its inputs."""
+    kind = kind_of(tree)
+    if kind == "BinaryExpr":
+        # Decimals overflow and are not divided by zero, lists may be of different lengths, and a text no category of an enum.
+        types = [*(schema[name] for name in columns_of(tree)), *expression_dtypes([tree], schema)]
+        return not any(dtype.is_nested() or dtype.base_type() in _MAY_FAIL for dtype in types)
+    found = aggregation_of(tree)
+    return kind in _NEVER_FAILS and (found is None or found[0] != "Item")
+
+
+def _is_filter(node: Node, keys: Node) -> bool:
+    """Say whether a node leaves out the rows that do not match some keys, and does nothing else."""
+    semi = _equal_keys(node) is not None and node.fields["options"]["args"]["how"] == "Semi"
+    return semi and node.inputs[1].digest == keys.digest
 
 
 def _semi_join(planner: Planner, node: Node, name: str, keys: Node) -> Node:

@@ -133,6 +133,7 @@ QUERIES: dict[str, tuple[Callable[[Tables], Any], bool]] = {
         False,
     ),
     "whole-table": (lambda t: t[0].join(t[2], left_on="part", right_on="lpart").join(t[1], **STOCK), False),
+    "of-different-rows": (lambda t: sold(t).join(t[1].unique(), left_on="part", right_on="spart"), True),
     "nothing-left": (
         lambda t: (
             t[0]
@@ -164,6 +165,27 @@ def test_rows_are_left_out(name: str, partition_size: int, lake: Path) -> None:
     assert (before > own) == filtered
     assert_frame_equal(found, expected, check_row_order="order" in name)
     assert expected.height or name == "nothing-left"
+
+
+def test_chains_may_be_long(lake: Path) -> None:
+    t = tables(pl.scan_parquet, lake)
+    stock = t[1]
+    for _ in range(1100):
+        stock = stock.with_columns(pl.col("cost") + 1)
+    with dask.config.set(SETTINGS):
+        assert plan_queries([sold(t).join(stock, left_on="part", right_on="spart")], Options.current()).roots
+
+
+def test_errors_of_groups_without_a_match_are_raised(lake: Path) -> None:
+    def query(t: Tables) -> Any:
+        # All that match are alone in their group.
+        stock = t[1].filter((pl.col("spart") % 20 != 3) | (pl.col("where") == 0)).group_by("spart")
+        costs = {name: pl.col("cost").max() for name in "abc"}
+        return sold(t).join(stock.agg(pl.col("cost").item(), **costs), left_on="part", right_on="spart")
+
+    for scan in (pl.scan_parquet, dp.scan_parquet):
+        with dask.config.set(SETTINGS), pytest.raises(pl.exceptions.ComputeError, match="item"):
+            query(tables(scan, lake)).collect()
 
 
 def test_a_side_that_is_left_with_few_rows_is_broadcast(lake: Path) -> None:
@@ -208,6 +230,18 @@ TWICE: dict[str, tuple[Callable[[Tables], Any], bool]] = {
         lambda t: (
             lines(t)
             .join(mean_of(lines(t)), on="lpart")
+            .join(lines(t).group_by("lpart").agg(pl.col("day").max().alias("last")), on="lpart")
+        ),
+        True,
+    ),
+    "of-which-some-are-dropped": (
+        lambda t: lines(t).drop("price").join(lines(t).group_by("lpart").agg(pl.col("day").max()), on="lpart"),
+        True,
+    ),
+    "by-their-numbers": (
+        lambda t: (
+            lines(t)
+            .select(pl.nth(0), v=pl.nth(2))
             .join(lines(t).group_by("lpart").agg(pl.col("day").max().alias("last")), on="lpart")
         ),
         True,
