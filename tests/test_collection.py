@@ -295,7 +295,7 @@ def test_arguments_of_collect() -> None:
         frame().collect(foo=1)
     assert_frame_equal(frame().collect(optimizations=pl.QueryOptFlags.none()), DATA)
     assert_frame_equal(frame().collect(optimizations=pl.QueryOptFlags.none(), scheduler="sync"), DATA)
-    shuffled = frame().select(pl.all().shuffle(seed=1))
+    shuffled = frame().select(pl.all().shuffle())
     with pytest.raises(dp.FallbackError, match="Random"):
         shuffled.collect(scheduler="sync", fallback="raise")
     with pytest.warns(dp.FallbackWarning, match="Random") as caught:

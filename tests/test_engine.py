@@ -72,7 +72,7 @@ def test_options() -> None:
 
 
 def test_options_are_used(sync: None) -> None:
-    shuffled = DATA.lazy().select(pl.all().shuffle(seed=1))
+    shuffled = DATA.lazy().select(pl.all().shuffle())
     with pytest.raises(dp.FallbackError, match="Random"):
         shuffled.collect(engine=engine(fallback="raise"))
     with pytest.warns(dp.FallbackWarning, match="Random") as caught:
