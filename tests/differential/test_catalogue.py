@@ -42,9 +42,9 @@ def rotate(names: list[str], choices: list[str], keep: int) -> list[tuple[str, s
 
 
 def cuts(names: list[str]) -> list[tuple[str, str]]:
-    """Seven partitions for every name, and two of the other cuts in turn."""
+    """Seven partitions for every name, and one of the other cuts in turn."""
     others = [cut for cut in CUTS if cut != "p7"]
-    return sorted([(name, "p7") for name in names] + rotate(names, others, 2))
+    return sorted([(name, "p7") for name in names] + rotate(names, others, 1))
 
 
 NAMES = list(CASES)[:: 4 if QUICK else 1]
