@@ -317,7 +317,7 @@ def q20(t: Tables) -> Frame:
     canada = t.nation[t.nation.n_name == "CANADA"]
     suppliers = t.supplier.merge(canada, left_on="s_nationkey", right_on="n_nationkey", how="leftsemi")
     # A row is given by each partition of the other side that has its key: each key may only be in one of them.
-    with_surplus = surplus[["ps_suppkey"]].drop_duplicates()
+    with_surplus = surplus.groupby("ps_suppkey").size(split_out=True).to_frame("parts").reset_index()
     suppliers = suppliers.merge(with_surplus, left_on="s_suppkey", right_on="ps_suppkey", how="leftsemi")
     return suppliers[["s_name", "s_address"]].sort_values("s_name")
 
