@@ -145,8 +145,9 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     found = _without_shuffle(planner, region, sides, nodes)
     if found is not None:
         return found
+    before = nodes
     sides, nodes = _filtered(planner, sides, nodes, [not _moves(sides.left), not _moves(sides.right)])
-    found = _without_shuffle(planner, region, sides, nodes)
+    found = None if nodes is before else _without_shuffle(planner, region, sides, nodes)
     if found is not None:
         return found
     if planner.asks:
@@ -176,7 +177,7 @@ def _moves(stage: Stage) -> bool:
 def _filtered(
     planner: Planner, sides: Sides, nodes: Sequence[Node], wanted: Sequence[bool]
 ) -> tuple[Sides, Sequence[Node]]:
-    """Leave out rows that match nothing of those sides that it is wanted of."""
+    """Leave out rows that match nothing of those sides that it is wanted of; give both as they were where there are none."""
     if sides.nulls_match or sides.how == "Cross":
         return sides, nodes
     both = (JoinSide(nodes[0], sides.left, sides.left_on), JoinSide(nodes[1], sides.right, sides.right_on))
@@ -188,6 +189,8 @@ def _filtered(
             fits = planner.fits(both[1 - index].stage.size, planner.options.broadcast_limit)
             sent = fits and sides.may_be_broadcast(other)
             new[index] = semi_filtered(planner, both[index], both[1 - index], sent=sent) or nodes[index]
+    if all(one is other for one, other in zip(new, nodes, strict=True)):
+        return sides, nodes
     return replace(sides, left=planner.lower(new[0]), right=planner.lower(new[1])), new
 
 
