@@ -30,10 +30,9 @@ from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import StageSource
 from dask_polars.plan.shuffling import POSITION
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
-from dask_polars.plan.time_windows import bounds_of, send_rows
+from dask_polars.plan.time_windows import bounds_of, reach_of, send_rows
 from dask_polars.plan.wide import Item, Rows, computes, dtype_of
 from dask_polars.plan.window import InOrder
-from dask_polars.series_kernels import REACH, window_reach
 
 WINDOWS = "RollingExprBy"
 _INTEGERS = (pl.Int32, pl.Int64, pl.UInt32, pl.UInt64)
@@ -166,15 +165,7 @@ def _with_windows(planner: Planner, stage: Stage, items: Sequence[Item], calls: 
         leaf = Node(SOURCE, {"source": StageSource(needed)})
         some = decode_expr(pl.col(INDEX).drop_nulls())
         bounds = bounds_of(planner, "rolling_by", leaf, needed, some, needed.schema[INDEX])
-        reach = CallStage(
-            operation="rolling_by-reach",
-            schema=REACH,
-            npartitions=1,
-            size=Size.guess(stage.npartitions, REACH, exact=True),
-            function=window_reach,
-            sources=(Input(bounds),),
-            arguments=("rolling_by", {**sizes[key], "negative": True}, ()),
-        )
+        reach = reach_of("rolling_by", bounds, {**sizes[key], "negative": True}, ())
         sources = [Input(needed), Input(reach, Mode.BROADCAST)]
         context = send_rows(
             planner, "rolling_by", send_to_windows, sources, needed.schema, (INDEX,), needed.npartitions

@@ -37,10 +37,10 @@ from dask_polars.index_kernels import INDEX, Rolling, run_rolling
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import StageSource, per_partition
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
-from dask_polars.plan.time_windows import bounds_of, send_rows
+from dask_polars.plan.time_windows import bounds_of, reach_of, send_rows
 from dask_polars.plan.wide import Item, Rows, computes, dtype_of
 from dask_polars.plan.window import has_rows_of_its_own
-from dask_polars.series_kernels import REACH, send_to_rolling, window_reach
+from dask_polars.series_kernels import send_to_rolling
 
 _INTEGERS = (pl.Int32, pl.Int64, pl.UInt32, pl.UInt64)
 _TIMES = (pl.Date, pl.Datetime)
@@ -92,15 +92,7 @@ def _computed(planner: Planner, rows: Rows, stage: Stage, items: Sequence[Item])
     )
     leaf = Node(SOURCE, {"source": StageSource(needed)})
     bounds = bounds_of(planner, "rolling", leaf, needed, column(INDEX), needed.schema[INDEX])
-    reach = CallStage(
-        operation="rolling-reach",
-        schema=REACH,
-        npartitions=1,
-        size=Size.guess(needed.npartitions, REACH, exact=True),
-        function=window_reach,
-        sources=(Input(bounds),),
-        arguments=("rolling", windows["offset"], (windows["offset"], windows["period"])),
-    )
+    reach = reach_of("rolling", bounds, windows["offset"], (windows["offset"], windows["period"]))
     sources = [Input(needed), Input(reach, Mode.BROADCAST)]
     context = send_rows(planner, "rolling", send_to_rolling, sources, needed.schema, (INDEX,), needed.npartitions)
     schema = {**stage.schema, **{item.name: item.dtype for item in items}}

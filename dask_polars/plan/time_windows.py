@@ -226,21 +226,26 @@ def bounds_of(
     return planner.gather(bounds)
 
 
+def reach_of(operation: str, bounds: Stage, lower: Any, upper: tuple[Any, ...]) -> Stage:
+    """Say of each partition, from the bounds of all, whose rows its windows reach to, in one partition."""
+    return CallStage(
+        operation=f"{operation}-reach",
+        schema=REACH,
+        npartitions=1,
+        size=Size.guess(bounds.size.rows, REACH, exact=True),
+        function=window_reach,
+        sources=(Input(bounds),),
+        arguments=(operation, lower, upper),
+    )
+
+
 def _with_context(planner: Planner, core: Node, source: Node, rows: Stage, kind: str) -> Stage:
     operation = _OPERATIONS[kind]
     windows = windows_of(_group_by_in(core))
     name = windows["index_column"]
     bounds = bounds_of(planner, operation, source, rows, column(name), rows.schema[name])
     lower, upper = (windows["offset"], (windows["offset"], windows["period"]))
-    reach = CallStage(
-        operation=f"{operation}-reach",
-        schema=REACH,
-        npartitions=1,
-        size=Size.guess(rows.npartitions, REACH, exact=True),
-        function=window_reach,
-        sources=(Input(bounds),),
-        arguments=(operation, lower, upper) if kind == "rolling" else (operation, None, (windows["period"],)),
-    )
+    reach = reach_of(operation, bounds, *((lower, upper) if kind == "rolling" else (None, (windows["period"],))))
     context = send_rows(
         planner,
         operation,
