@@ -109,7 +109,7 @@ def _ranks(before: pl.DataFrame, quantiles: Sequence[float | Fraction], method: 
     count = int(before[COUNT].sum())
     if not count:
         return []
-    nulls = 0 if as_they_are else int(before[NULLS].first())  # type: ignore[arg-type]
+    nulls = 0 if as_they_are else int(before[NULLS].item(0))
     return [ranks_of(quantile, method, count, nulls) for quantile in quantiles]
 
 
