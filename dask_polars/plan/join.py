@@ -28,6 +28,7 @@ from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
 from dask_polars.plan.heavy import Keyed, are_none, may_be_heavy, routed_shuffle, routes_of
 from dask_polars.plan.lineage import bound_of, distinct_after, renames
+from dask_polars.plan.matched_keys import matched_keys
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.semi_filters import semi_filtered
@@ -111,6 +112,11 @@ class Sides:
         other, first = ("left", "Right") if side == "right" else ("right", "Left")
         return self.meets_copies(other) and not self.order.startswith(first)
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether nothing is wanted of the right side but to know which keys it has."""
+        return self.how in ("Semi", "Anti") and self.arguments["validation"] == "ManyToMany"
+
     def nulls(self, side: str) -> Nulls:
         """Say where the rows of a side go that have a null among their keys."""
         if self.nulls_match:
@@ -148,6 +154,7 @@ def lower_join(planner: Planner, region: Region) -> Stage:
     before = nodes
     sides, nodes = _filtered(planner, sides, nodes, [not _moves(sides.left), not _moves(sides.right)])
     found = None if nodes is before else _without_shuffle(planner, region, sides, nodes)
+    found = found or _by_matched_keys(planner, region, sides)
     if found is not None:
         return found
     if planner.asks:
@@ -167,6 +174,17 @@ def _without_shuffle(planner: Planner, region: Region, sides: Sides, nodes: Sequ
     if broadcast == "left":
         return _broadcast_left(planner, region, sides)
     return None
+
+
+def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | None:
+    """Ask a large right side which keys of a small left one it has, where that is all that it is there for."""
+    if not sides.asks_for_keys or _placed_alike(sides) is not None:
+        return None
+    found = matched_keys(planner, sides.node, sides.left, sides.right, sides.schemas)
+    if found is None:
+        return None
+    changed = replace(sides, right=found)
+    return _join(planner, region, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, sides.left.placement)
 
 
 def _moves(stage: Stage) -> bool:
@@ -246,7 +264,8 @@ def _ask_for_sizes(planner: Planner, sides: Sides) -> None:
     # The smaller side first: where it turns out to be small enough, the other one need not be kept.
     for side, rows, other in sorted(both, key=lambda item: item[1].size.bytes):
         spared = other.size.bytes > limit  # only then it is worth to have the rows of this side wait for each other
-        if sides.may_be_broadcast(side) and spared and could_be_below(rows.size, limit) and is_guess(rows):
+        sent = sides.may_be_broadcast(side) or (side == "left" and sides.asks_for_keys)
+        if sent and spared and could_be_below(rows.size, limit) and is_guess(rows):
             planner.questions.append(Question(rows, f"join: whether its {side} side is small enough to be broadcast"))
             return
 
