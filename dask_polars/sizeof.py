@@ -10,6 +10,8 @@ from dask_polars.arrow_types import arrow_table, contains, is_arrow
 # Nothing is known of the frames within a LazyFrame without serializing them, which takes a second per 100 MB.
 LAZYFRAME_SIZE = 16 * 2**10
 VIEW_SIZE = 16  # bytes of a string in a column, beside its text
+# What strings share is only looked for where they take more than this: Dask asks often, also of partial results of a few rows.
+LOOKED_AT_ABOVE = 2**14
 
 
 def sizeof_dataframe(df: pl.DataFrame) -> int:
@@ -42,6 +44,8 @@ def _series_bytes(s: pl.Series) -> int:
     if not contains(dtype, (pl.String, pl.Binary)):
         return visible
     # Polars counts the text of every string, also where many share one text (after a join), and no views at all.
+    if not dtype.is_nested() and (most := visible + VIEW_SIZE * len(s)) < LOOKED_AT_ABOVE:
+        return most
     held = _held_bytes(s)
     if dtype.is_nested():
         return min(held, VIEW_SIZE * (visible + len(s)))

@@ -183,7 +183,9 @@ class Decomposition:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype.base_type() in (pl.Boolean, pl.Null)):
             return None
         expr = to_expr(value).to_physical() if dtype.is_temporal() else to_expr(value)
-        total = self.add_expr(expr.cast(pl.Float64).sum(), lambda part: part.sum())
+        # A cast that changes nothing would make another sum of it than that which the query may ask for, too.
+        values = expr if dtype == pl.Float64 else expr.cast(pl.Float64)
+        total = self.add_expr(values.sum(), lambda part: part.sum())
         count = self.add_expr(expr.count(), lambda part: part.sum())
         out: pl.Expr = pl.when(count > 0).then(total / count)
         if dtype.is_temporal():
@@ -198,7 +200,7 @@ class Decomposition:
             return None
         name, arguments = aggregation_of(tree) or ("", [])
         ddof = arguments[1]
-        values = to_expr(value).cast(pl.Float64)
+        values = to_expr(value) if dtype == pl.Float64 else to_expr(value).cast(pl.Float64)
         count = self.add_expr(values.count(), lambda part: part.sum())
         mean = self._merged_mean(values, count)
         squares = self._merged_squares(values, count, mean)
