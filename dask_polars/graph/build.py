@@ -75,7 +75,7 @@ class Builder:
         if isinstance(operand, TaskRef):
             return operand.key
         key = (self.names.of(stage), index)
-        self.graph[key] = Task(key, worker.run, stage.name, index, operand)
+        self.graph[key] = _renamed(_task(worker.run, stage.name, index, operand), key)
         return key
 
     def frame(self, stage: Stage, index: int) -> Operand:
@@ -109,10 +109,11 @@ class Builder:
         scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
         cloud = self._cloud(stage)
         if stage.starts is None or part.share is None:
-            task = Task(None, worker.scan_part, scan, part, *cloud)
+            task = Task(None, worker.scan_part, scan, part, *cloud, _data_producer=True)
         else:
-            task = Task(None, worker.scan_part, scan, part, *(cloud or (None,)), self.frame(stage.starts, 0))
-        return Task(None, worker.run, stage.name, index, task) if run else task
+            starts = self.frame(stage.starts, 0)
+            task = Task(None, worker.scan_part, scan, part, *(cloud or (None,)), starts, _data_producer=True)
+        return _task(worker.run, stage.name, index, task) if run else task
 
     def emit_frame(self, stage: FrameStage, index: int, run: bool) -> Operand:
         key = (self.names.of(stage), index)
@@ -135,18 +136,18 @@ class Builder:
         template = self.shared(f"{stage.operation}-fragment", stage, stage.template)
         frames = [self.source(item, index) for item in stage.sources]
         if run:
-            return Task(None, worker.run_fragment, stage.name, index, template, *frames)
-        return Task(None, worker.bind_fragment, template, *frames)
+            return _task(worker.run_fragment, stage.name, index, template, *frames)
+        return _task(worker.bind_fragment, template, *frames)
 
     def emit_call(self, stage: CallStage, index: int, run: bool) -> Operand:
         arguments = (index, *stage.arguments) if stage.indexed else stage.arguments
         frames = [self.source(item, index) for item in stage.sources]
         if stage.lazy:
-            task = Task(None, worker.call_lazily, stage.function, arguments, *frames)
-            return Task(None, worker.run, stage.name, index, task) if run else task
+            task = _task(worker.call_lazily, stage.function, arguments, *frames)
+            return _task(worker.run, stage.name, index, task) if run else task
         if stage.streams:
-            return Task(None, worker.call_streaming, stage.name, index, stage.function, arguments, *frames)
-        return Task(None, worker.call, stage.name, index, stage.function, arguments, *frames)
+            return _task(worker.call_streaming, stage.name, index, stage.function, arguments, *frames)
+        return _task(worker.call, stage.name, index, stage.function, arguments, *frames)
 
     def emit_regroup(self, stage: RegroupStage, index: int, run: bool) -> Operand:
         group = stage.groups[index]
@@ -183,7 +184,7 @@ class Builder:
         key = (f"{stage.operation}-part-{self.names.id(stage)}", part)
         operand = self.operand(stage.source, part)
         work = worker.count_part if stage.counts else worker.head_part
-        self.graph[key] = Task(key, work, stage.name, part, stage.rows, operand, *before)
+        self.graph[key] = _renamed(_task(work, stage.name, part, stage.rows, operand, *before), key)
         return TaskRef(key)
 
     # ------------------------------------------------------------ parts of tasks
@@ -193,7 +194,7 @@ class Builder:
         operand = self.operand(item.stage, index if item.mode is Mode.ALIGNED else 0)
         if item.scalars is None:
             return operand
-        return Task(None, worker.beside_scalars, operand, self.frame(item.scalars, 0))
+        return _task(worker.beside_scalars, operand, self.frame(item.scalars, 0))
 
     def shared(self, prefix: str, stage: Stage, value: Any) -> Operand:
         """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
@@ -243,7 +244,18 @@ def is_read_again(stage: Stage) -> bool:
     return isinstance(stage, ScanStage) or (isinstance(stage, ProduceStage) and stage.again)
 
 
+def _task(function: Callable[..., Any], *arguments: Any) -> Task:
+    """
+    Make a task that has no key yet.
+
+    Where files are read in it, it runs on whichever worker has the least to do. Dask would otherwise look for the workers
+    that hold some of its inputs; these are templates and what is broadcast, so that all tasks would go to one worker.
+    """
+    reads = any(isinstance(item, Task) and item.data_producer for item in arguments)
+    return Task(None, function, *arguments, _data_producer=reads)
+
+
 def _renamed(node: GraphNode, key: Key) -> GraphNode:
     """Give a task its key."""
     assert isinstance(node, Task)
-    return Task(key, node.func, *node.args, **node.kwargs)
+    return Task(key, node.func, *node.args, _data_producer=node.data_producer, **node.kwargs)

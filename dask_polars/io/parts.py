@@ -23,6 +23,9 @@ Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 
 _SLACK = 1.2
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays
+# Of more than this, a thread gets several tasks in turn: of one each, some threads would be done long before others.
+_IN_TURN_ABOVE = 16 * 2**20
+_IN_TURN = 4
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ class Wanted:
         if self.cluster is None:
             return self.target
         # A bit more than the share of a thread, or a last partition with the rest would be one too many.
-        return min(self.target, max(_SLACK * size / self.cluster.threads, _LEAST))
+        share = _SLACK * size / self.cluster.threads
+        in_turn = max(share / _IN_TURN, _IN_TURN_ABOVE)
+        return min(self.target, max(min(share, in_turn), _LEAST))
 
 
 @dataclass(frozen=True)

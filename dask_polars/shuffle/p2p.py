@@ -201,7 +201,8 @@ def transfer_layer(
     graph: Graph = {}
     for i, source in enumerate(inputs):
         key: Key = (f"{name}-transfer-{token}", i)
-        graph[key] = Task(key, transfer, source, shuffle_id, i)
+        reads = isinstance(source, Task) and source.data_producer
+        graph[key] = Task(key, transfer, source, shuffle_id, i, _data_producer=reads)
     refs = [TaskRef(key) for key in graph]
     # Shards are always on disk: from memory they could be read only once, and a task that runs again would lose rows.
     spec = PolarsShuffleSpec(
