@@ -7,15 +7,17 @@ What is read by several, or as a whole, is computed once under its own name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import getitem
 from typing import Any
 
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
 
 from dask_polars.graph import worker
 from dask_polars.graph.foreign import with_dependencies
-from dask_polars.graph.names import Names
+from dask_polars.graph.names import Names, is_read_again
 from dask_polars.plan.stages import (
     CallStage,
     FrameStage,
@@ -57,6 +59,23 @@ def build_graph(roots: Sequence[Stage], *, p2p_shuffle: bool) -> tuple[dict[Key,
     return builder.graph, keys
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """
+    What the tasks of a reader share, as one task that travels once to each worker.
+
+    Parameters
+    ----------
+    key
+        Of that task.
+    places
+        Where what a stage shares is among all that is shared, by its token.
+    """
+
+    key: Key
+    places: Mapping[str, int]
+
+
 @dataclass
 class Builder:
     """Makes tasks, those of a stage when they are first asked for."""
@@ -66,6 +85,8 @@ class Builder:
     graph: dict[Key, Any] = field(default_factory=dict)
     _operands: dict[tuple[str, int], Operand] = field(default_factory=dict)
     _shuffles: dict[str, list[Operand]] = field(default_factory=dict)
+    _bundles: dict[Key, Bundle] = field(default_factory=dict)
+    _reader: tuple[str, Stage, Stage] | None = None
 
     # ------------------------------------------------------------ what other tasks refer to
 
@@ -85,7 +106,8 @@ class Builder:
         spot = (stage.token, index)
         if spot not in self._operands:
             key = (self.names.of(stage), index)
-            node = self.inline(stage, index, run=True)
+            with self.tasks_of(stage.operation, stage, stage):
+                node = self.inline(stage, index, run=True)
             if isinstance(node, Task):
                 self.graph[key] = _renamed(node, key)
                 node = TaskRef(key)
@@ -106,7 +128,7 @@ class Builder:
 
     def emit_scan(self, stage: ScanStage, index: int, run: bool) -> Operand:
         part = stage.parts[index]
-        scan = self.shared(f"{stage.operation}-files", stage, stage.scan)
+        scan = self.shared(stage)
         cloud = self._cloud(stage)
         if stage.starts is None or part.share is None:
             task = Task(None, worker.scan_part, scan, part, *cloud, _data_producer=True)
@@ -128,12 +150,12 @@ class Builder:
         item = stage.items[index]
         taken = [value.key for value in item if isinstance(value, TaskRef) and value.key not in self.graph]
         self.graph.update(with_dependencies(stage.graph, taken))
-        function = self.shared(f"{stage.operation}-function", stage, stage.function)
+        function = self.shared(stage)
         task = Task(None, worker.produce, stage.name, index, function, *item)
         return Task(None, worker.run, stage.name, index, task) if run else task
 
     def emit_map(self, stage: MapStage, index: int, run: bool) -> Operand:
-        template = self.shared(f"{stage.operation}-fragment", stage, stage.template)
+        template = self.shared(stage)
         frames = [self.source(item, index) for item in stage.sources]
         if run:
             return _task(worker.run_fragment, stage.name, index, template, *frames)
@@ -182,7 +204,8 @@ class Builder:
 
     def _head_part(self, stage: HeadStage, part: int, before: Sequence[Operand]) -> Operand:
         key = (f"{stage.operation}-part-{self.names.id(stage)}", part)
-        operand = self.operand(stage.source, part)
+        with self.tasks_of(f"{stage.operation}-part", stage, stage.source):
+            operand = self.operand(stage.source, part)
         work = worker.count_part if stage.counts else worker.head_part
         self.graph[key] = _renamed(_task(work, stage.name, part, stage.rows, operand, *before), key)
         return TaskRef(key)
@@ -196,14 +219,44 @@ class Builder:
             return operand
         return _task(worker.beside_scalars, operand, self.frame(item.scalars, 0))
 
-    def shared(self, prefix: str, stage: Stage, value: Any) -> Operand:
+    @contextmanager
+    def tasks_of(self, name: str, stage: Stage, top: Stage) -> Iterator[None]:
+        """
+        Make tasks that are called after a stage: what they share is theirs.
+
+        Parameters
+        ----------
+        name
+            Begins the names of these tasks.
+        stage
+            The stage that they are called after.
+        top
+            What they compute: that stage, or what is below it.
+        """
+        before, self._reader = self._reader, (name, stage, top)
+        try:
+            yield
+        finally:
+            self._reader = before
+
+    def shared(self, stage: Stage) -> Operand:
         """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
+        value = _SHARED[type(stage)](stage)
         if stage.npartitions == 1:
             return value
-        key = f"{prefix}-{self.names.id(stage)}"
-        if key not in self.graph:
-            self.graph[key] = DataNode(key, value)
-        return TaskRef(key)
+        bundle = self._bundle()
+        return Task(None, getitem, TaskRef(bundle.key), bundle.places[stage.token])
+
+    def _bundle(self) -> Bundle:
+        assert self._reader is not None
+        name, stage, top = self._reader
+        key = f"{name}-fragments-{self.names.id(stage)}"
+        if key not in self._bundles:
+            # All of it, whichever partitions are wanted: equal keys stand for equal values.
+            found = [item for item in self.names.inlined(top) if type(item) in _SHARED and item.npartitions > 1]
+            self.graph[key] = DataNode(key, tuple(_SHARED[type(item)](item) for item in found))
+            self._bundles[key] = Bundle(key, {item.token: place for place, item in enumerate(found)})
+        return self._bundles[key]
 
     def _cloud(self, stage: ScanStage) -> tuple[Operand, ...]:
         """Give how an object store is reached: once for all scans that reach it in the same way."""
@@ -214,7 +267,8 @@ class Builder:
         return (TaskRef(key),)
 
     def _shuffle(self, stage: ShuffleStage) -> list[Operand]:
-        sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]
+        with self.tasks_of(f"{stage.operation}-transfer", stage, stage.source):
+            sent = [self.frame(stage.source, index) for index in range(stage.source.npartitions)]
         count = stage.npartitions
         if not self.p2p_shuffle:
             layer, keys = tasks.shuffle_layer(self.names.of(stage), sent, count, stage.schema)
@@ -239,9 +293,12 @@ _EMIT: Mapping[type[Stage], Callable[..., Operand]] = {
 }
 
 
-def is_read_again(stage: Stage) -> bool:
-    """Say whether a stage is read from its files by each of its readers, so that each reads only what it needs."""
-    return isinstance(stage, ScanStage) or (isinstance(stage, ProduceStage) and stage.again)
+# What the tasks of a stage share.
+_SHARED: Mapping[type[Stage], Callable[..., Any]] = {
+    ScanStage: lambda stage: stage.scan,
+    ProduceStage: lambda stage: stage.function,
+    MapStage: lambda stage: stage.template,
+}
 
 
 def _task(function: Callable[..., Any], *arguments: Any) -> Task:

@@ -13,7 +13,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from dask_polars.plan.stages import CallStage, MapStage, Mode, RegroupStage, ScanStage, Stage, walk_stages
+from dask_polars.plan.stages import (
+    CallStage,
+    HeadStage,
+    MapStage,
+    Mode,
+    ProduceStage,
+    RegroupStage,
+    ScanStage,
+    ShuffleStage,
+    Stage,
+    walk_stages,
+)
 
 Key = Any
 
@@ -51,10 +62,41 @@ class Names:
         name = self.of(stage)
         return [(name, index) for index in range(stage.npartitions)]
 
+    def inlined(self, top: Stage) -> list[Stage]:
+        """
+        List the stages that may be part of the tasks that compute a stage, each once.
+
+        Parameters
+        ----------
+        top
+            The stage, which is among them.
+
+        Returns
+        -------
+        list of Stage
+            In an order that depends on nothing but these stages.
+        """
+        found: dict[str, Stage] = {}
+        waiting = [top]
+        while waiting:
+            stage = waiting.pop()
+            if stage.token in found:
+                continue
+            found[stage.token] = stage
+            # Rows that are shuffled, and those of a head, are computed by tasks of other names.
+            if not isinstance(stage, (ShuffleStage, HeadStage)):
+                waiting.extend(item for item in stage.inputs if is_read_again(item) or not self.has_tasks(item))
+        return list(found.values())
+
     def _hash(self, stage: Stage) -> str:
         inputs = [(self.has_tasks(item), self.id(item)) for item in stage.inputs]
         text = repr((stage.token, stage.operation, inputs))
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:20]
+
+
+def is_read_again(stage: Stage) -> bool:
+    """Say whether a stage is read from its files by each of its readers, so that each reads only what it needs."""
+    return isinstance(stage, ScanStage) or (isinstance(stage, ProduceStage) and stage.again)
 
 
 def partition_keys(stage: Stage) -> list[Key]:

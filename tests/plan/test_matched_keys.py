@@ -57,7 +57,9 @@ def test_matched_keys(name: str, npartitions: tuple[int, int]) -> None:
     query, moves = QUERIES[name]
     want = query((SMALL.lazy(), LARGE.lazy())).collect()
     with dask.config.set(SETTINGS):
-        left, right = (dp.from_polars(frame, npartitions=n) for frame, n in zip((SMALL, LARGE), npartitions, strict=True))
+        left, right = (
+            dp.from_polars(frame, npartitions=n) for frame, n in zip((SMALL, LARGE), npartitions, strict=True)
+        )
         got = query((left, right))
         assert_frame_equal(got.collect(), want, check_row_order=name == "in-order")
         plan = plan_queries([got.to_polars()], Options.current())
