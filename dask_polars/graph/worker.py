@@ -7,7 +7,7 @@ itself be a fragment that was not run yet, or a scan of files, and Polars optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ from dask_polars.dsl.leaves import bind
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.deletions import deletions_of_part
 from dask_polars.io.ipc import as_the_first
-from dask_polars.io.parquet import rows_of_share
+from dask_polars.io.parquet import rows_of_share, with_estimates
 from dask_polars.io.parts import ScanPart
 from dask_polars.io.paths import File, unreadable
 from dask_polars.io.readers import scan_block
@@ -181,7 +181,7 @@ def _scan_one(
     if part.share is not None and "own" in found["reading"]:
         block = scan_block(found, part.paths[0], part.share, cloud, starts, lambda: to_lazyframe(node))
         return Pending(block, files)
-    lazy = as_the_first(node, found["reading"])
+    lazy = _whole(node, found["reading"])
     rows = part.rows if part.share is None else rows_of_share(part.paths[0], part.share, Storage(cloud))
     if rows is not None:
         lazy = pl.concat([lazy.slice(*run) for run in rows or ((0, 0),)], how="vertical")
@@ -193,6 +193,12 @@ def _scan_one(
         return _scan_one(scan, ScanPart((file.path,)), cloud, starts).frame
 
     return Pending(lazy, files, alone=((files, alone),))
+
+
+def _whole(node: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
+    """Scan files, from the first row to the last."""
+    parquet = isinstance(kind := node.fields["scan_type"], Mapping) and "Parquet" in kind
+    return with_estimates(node, reading) if parquet else as_the_first(node, reading)
 
 
 def _within(name: str, start: Any, end: Any) -> pl.Expr:

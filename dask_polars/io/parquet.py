@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
 from dask_polars.io.clustering import Clusters, Order, clusters_of, orders_of_sample
@@ -43,6 +44,7 @@ _REMEMBERED = 512
 # Queries are planned again and again: a scan is cut once for as long as its files are the same.
 _cut_before: dict[tuple[Any, ...], FileSet] = {}
 _remembering = Lock()
+_FOUND = "schema found"  # among what is known of reading: the user has given no schema
 _CHUNK = 100  # files whose footers one task reads
 
 
@@ -84,7 +86,9 @@ def _cut(scan: Node, given: Sequence[str], files: Sequence[File], wanted: Wanted
     if tests is not None and not any(left):
         return nothing(fields, files)
     kept = [file for file, keep in zip(files, left, strict=True) if keep] if left else list(files)
-    return cut_parquet(files, kept, wanted, tests, fields)
+    found = cut_parquet(files, kept, wanted, tests, fields)
+    options = scan.fields["scan_type"]["Parquet"]["options"]
+    return replace(found, reading={**found.reading, _FOUND: True}) if options["schema"] is None else found
 
 
 def cut_parquet(
@@ -413,6 +417,37 @@ def rows_of_share(path: str, share: tuple[int, int, int], storage: Storage) -> t
 
 
 # ---------------------------------------------------------------- what holds for parts
+
+
+def with_estimates(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
+    """
+    Scan files such that Polars knows how many rows there are, where that makes no other difference.
+
+    Where a schema is given, Polars does not look into the files before it runs, and so does not know which side of a join is
+    the small one, whose keys are then looked for while the other side is read. Where it finds that very schema in the first
+    of the files, it need not be given.
+
+    Parameters
+    ----------
+    scan
+        The scan of a part, with the schema of the whole.
+    reading
+        What was found out of the scan while it was cut.
+
+    Returns
+    -------
+    LazyFrame
+    """
+    lazy = to_lazyframe(scan)
+    if _FOUND not in reading:
+        return lazy
+    options = scan.fields["scan_type"]["Parquet"]["options"]
+    found = to_lazyframe(scan.with_fields(scan_type={"Parquet": {"options": {**options, "schema": None}}}))
+    try:
+        same = list(found.collect_schema().items()) == list(lazy.collect_schema().items())
+    except (pl.exceptions.PolarsError, OSError):
+        return lazy  # which fails in its turn, where it is known which task it was
+    return found if same else lazy
 
 
 def fields_for_parts(

@@ -13,8 +13,9 @@ Where an order is to be kept that the partitions do not have, rows carry their p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -31,6 +32,7 @@ from dask_polars.plan.lineage import bound_of, distinct_after, renames
 from dask_polars.plan.matched_keys import matched_keys
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
+from dask_polars.plan.runtime_filters import keys_first
 from dask_polars.plan.semi_filters import semi_filtered
 from dask_polars.plan.shuffling import (
     POSITION,
@@ -462,6 +464,20 @@ def _different_keys(sides: Sides) -> float:
     return max((bound for bound in bounds if bound != math.inf), default=1.0)
 
 
+def _filtered_by_keys(sides: Sides, left: Mode, right: Mode) -> list[Callable[[Node], Node]]:
+    """Say what is put on top of each side, so that keys of a broadcast side that has few of them are looked for early."""
+    out: list[Callable[[Node], Node]] = [lambda leaf: leaf, lambda leaf: leaf]
+    if sides.how not in ("Inner", "Semi") or sides.nulls_match or len(sides.left_on) != 1:
+        return out
+    keys = (sides.left_on[0], sides.right_on[0])
+    if _different_keys(sides) < 2 * min(sides.left.size.rows, sides.right.size.rows):
+        return out
+    for side, mode in enumerate((left, right)):
+        if mode is Mode.BROADCAST and kind_of(keys[side]) == "Column":
+            out[side] = partial(keys_first, key=keys[side]["Column"], schema=sides.schemas[side])
+    return out
+
+
 def _join(
     planner: Planner,
     region: Region,
@@ -471,11 +487,12 @@ def _join(
     right: Mode,
     placement: Placement | None = None,
 ) -> Stage:
+    filtered = _filtered_by_keys(sides, left, right)
     kept = renames(planner, region)
     distinct = {**(sides.right.distinct or {}), **(sides.left.distinct or {})}
     return planner.fragment(
         operation,
-        region.build,
+        lambda leaves: region.build([put(leaf) for put, leaf in zip(filtered, leaves, strict=True)]),
         [Input(sides.left, left), Input(sides.right, right)],
         sides.schemas,
         size=_rows_after(sides),
