@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -408,8 +409,7 @@ PRUNED: dict[str, tuple[pl.Expr, str]] = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", PRUNED)
+@pytest.mark.parametrize(("name", "layout"), zip(PRUNED, cycle(LAYOUTS), strict=False))
 @pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
 def test_what_predicates_leave_out(lake: Path, name: str, layout: str) -> None:
     predicate, said = PRUNED[name]

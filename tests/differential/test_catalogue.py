@@ -78,12 +78,12 @@ def test_cuts(name: str, cut: str) -> None:
         raise
 
 
-@pytest.mark.parametrize(("name", "data"), rotate(NAMES if FULL else NAMES[1::2], OTHERS, 1))
+@pytest.mark.parametrize(("name", "data"), rotate(NAMES if FULL else NAMES[1::3], OTHERS, 1))
 def test_data(name: str, data: str) -> None:
     check(name, data, npartitions=3)
 
 
-@pytest.mark.parametrize("name", NAMES[::4])
+@pytest.mark.parametrize("name", NAMES if FULL else NAMES[::6])
 def test_scan(name: str) -> None:
     """Files of several row groups, cut to partitions of three rows."""
     check(name, npartitions=4, front_door="scan")
