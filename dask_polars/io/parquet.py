@@ -33,7 +33,7 @@ from dask_polars.io.parts import (
     share_of,
     stamp_of,
 )
-from dask_polars.io.paths import File
+from dask_polars.io.paths import File, is_remote
 from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates, with_unknown
 from dask_polars.io.storage import Storage
 
@@ -425,7 +425,7 @@ def with_estimates(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
 
     Where a schema is given, Polars does not look into the files before it runs, and so does not know which side of a join is
     the small one, whose keys are then looked for while the other side is read. Where it finds that very schema in the first
-    of the files, it need not be given.
+    of the files, it need not be given. In an object store it would cost requests: footers that were looked at are read again there.
 
     Parameters
     ----------
@@ -439,7 +439,7 @@ def with_estimates(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
     LazyFrame
     """
     lazy = to_lazyframe(scan)
-    if _FOUND not in reading:
+    if _FOUND not in reading or any(is_remote(source["inner"]) for source in scan.fields["sources"]["Paths"]):
         return lazy
     options = scan.fields["scan_type"]["Parquet"]["options"]
     found = to_lazyframe(scan.with_fields(scan_type={"Parquet": {"options": {**options, "schema": None}}}))

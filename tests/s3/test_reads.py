@@ -124,3 +124,25 @@ def test_planning_over_ten_thousand_files_makes_few_requests(bucket_behind_proxy
     # Polars lists twice, and looks at 16 footers each time.
     assert len(listing) <= 30
     assert len(others) <= 48
+
+
+def test_numbers_of_rows_are_not_asked_of_an_object_store(
+    bucket_behind_proxy: Bucket, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local files are scanned without their schema, so that Polars looks at footers first: here each would be read twice."""
+    from dask_polars.dsl.codec import to_lazyframe
+    from dask_polars.graph import worker
+
+    bucket = bucket_behind_proxy
+    for number, frame in enumerate(FRAMES):
+        bucket.write(f"rows/{number}.parquet", frame)
+    seen = []
+    for scan in (worker.with_estimates, lambda node, _: to_lazyframe(node)):
+        monkeypatch.setattr(worker, "with_estimates", scan)
+        lf = dp.scan_parquet(f"{bucket.url}/rows/*.parquet", storage_options=bucket.fsspec).filter(pl.col("id") > 3)
+        lf.explain()
+        with proxy.recording() as requests:
+            lf.select("group").collect(scheduler="sync")
+        seen.append(sorted(request.path for request in requests if "list-type" not in request.query))
+    assert seen[0] == seen[1]
+    assert seen[0]
