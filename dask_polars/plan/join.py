@@ -69,6 +69,9 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
 _CHECKS_LEFT = ("OneToMany", "OneToOne")
 _CHECKS_RIGHT = ("ManyToOne", "OneToOne")
 
+# A side with at most this share of the keys is worth a filter on the scan of the other one.
+_FEW_KEYS = 0.5
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -470,10 +473,10 @@ def _filtered_by_keys(sides: Sides, left: Mode, right: Mode) -> list[Callable[[N
     if sides.how not in ("Inner", "Semi") or sides.nulls_match or len(sides.left_on) != 1:
         return out
     keys = (sides.left_on[0], sides.right_on[0])
-    if _different_keys(sides) < 2 * min(sides.left.size.rows, sides.right.size.rows):
-        return out
-    for side, mode in enumerate((left, right)):
-        if mode is Mode.BROADCAST and kind_of(keys[side]) == "Column":
+    different = _different_keys(sides)
+    for side, (rows, mode) in enumerate(((sides.left, left), (sides.right, right))):
+        few = mode is Mode.BROADCAST and rows.size.rows <= _FEW_KEYS * different
+        if few and kind_of(keys[side]) == "Column":
             out[side] = partial(keys_first, key=keys[side]["Column"], schema=sides.schemas[side])
     return out
 
