@@ -78,9 +78,11 @@ def _unless_constant(moments: _Moments, variance: pl.Expr, value: pl.Expr) -> pl
     return pl.when(variance <= (2.0**-52 * moments.mean) ** 2).then(float("nan")).otherwise(value)
 
 
-class _Moments:
+class _FirstMoments:
     """
-    Merged moments of a column of floats.
+    Merged mean and squares of a column of floats, of aggregations that Polars computes while rows of groups pass by.
+
+    Differences of values from an aggregation of their group, as :class:`_Moments` has them, take four times as long.
 
     Parameters
     ----------
@@ -92,14 +94,18 @@ class _Moments:
 
     def __init__(self, taken: Decomposition, values: pl.Expr) -> None:
         self._taken, self._values = taken, values
+        # Of NaN there is no least and no greatest value. The mean of equal values may be off by rounding.
+        self.alike = (values.min() == values.max()) & values.mean().is_finite()
         self.count = taken.add_expr(values.count(), pl.Expr.sum)
-        first = values.drop_nulls().first()
-        self._own_mean = first + (values - first).mean()
-        self.mean = taken.add_expr(self._own_mean, lambda part: _mean_of(part, self.count))
+        self.mean = taken.add_expr(self._own_mean(), lambda part: _mean_of(part, self.count))
 
-    def differences(self) -> pl.Expr:
-        """Give how far the values are from the mean of their part."""
-        return self._values - self._own_mean
+    def _own_mean(self) -> pl.Expr:
+        """Give the mean of a part."""
+        return pl.when(self.alike).then(self._values.min()).otherwise(self._values.mean())
+
+    def _own_squares(self) -> pl.Expr:
+        """Give the sum of squared differences from the mean of a part."""
+        return _unless_alike(self.alike, self._values.var(ddof=0) * self._values.count())
 
     def off(self) -> pl.Expr:
         """Give how far the mean of each part is from that of all: for what combines."""
@@ -111,7 +117,22 @@ class _Moments:
         def combine(part: pl.Expr) -> pl.Expr:
             return (part + self.count * self.off() ** 2).sum()
 
-        return self._taken.add_expr(self.differences().pow(2).sum(), combine)
+        return self._taken.add_expr(self._own_squares(), combine)
+
+
+class _Moments(_FirstMoments):
+    """Merged moments of a column of floats, also of higher powers of differences from the mean."""
+
+    def _own_mean(self) -> pl.Expr:
+        first = self._values.drop_nulls().first()
+        return first + (self._values - first).mean()
+
+    def _own_squares(self) -> pl.Expr:
+        return self.differences().pow(2).sum()
+
+    def differences(self) -> pl.Expr:
+        """Give how far the values are from the mean of their part."""
+        return self._values - self._own_mean()
 
     def cubes(self) -> pl.Expr:
         """Give the sum of third powers of differences from the mean."""
@@ -132,43 +153,6 @@ class _Moments:
             return (part + 4 * off * cubes + 6 * off**2 * squares + self.count * off**4).sum()
 
         return self._taken.add_expr(self.differences().pow(4).sum(), combine)
-
-
-class _FirstMoments:
-    """
-    Merged mean and squares of a column of floats, of aggregations that Polars computes while rows of groups pass by.
-
-    Differences of values from an aggregation of their group, as :class:`_Moments` has them, take four times as long.
-
-    Parameters
-    ----------
-    taken
-        Where partial results are asked for.
-    values
-        The column.
-    """
-
-    def __init__(self, taken: Decomposition, values: pl.Expr) -> None:
-        self._taken, self._values = taken, values
-        mean = values.mean()
-        # Of NaN there is no least and no greatest value. The mean of equal values may be off by rounding.
-        self.alike = (values.min() == values.max()) & mean.is_finite()
-        self.count = taken.add_expr(values.count(), pl.Expr.sum)
-        own = pl.when(self.alike).then(values.min()).otherwise(mean)
-        self.mean = taken.add_expr(own, lambda part: _mean_of(part, self.count))
-
-    def off(self) -> pl.Expr:
-        """Give how far the mean of each part is from that of all: for what combines."""
-        return self.mean - _mean_of(self.mean, self.count)
-
-    def squares(self) -> pl.Expr:
-        """Give the sum of squared differences from the mean."""
-
-        def combine(part: pl.Expr) -> pl.Expr:
-            return (part + self.count * self.off() ** 2).sum()
-
-        own = _unless_alike(self.alike, self._values.var(ddof=0) * self._values.count())
-        return self._taken.add_expr(own, combine)
 
 
 def _unless_alike(alike: pl.Expr, value: pl.Expr) -> pl.Expr:
