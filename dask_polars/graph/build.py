@@ -59,23 +59,6 @@ def build_graph(roots: Sequence[Stage], *, p2p_shuffle: bool) -> tuple[dict[Key,
     return builder.graph, keys
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """
-    What the tasks of a reader share, as one task that travels once to each worker.
-
-    Parameters
-    ----------
-    key
-        Of that task.
-    places
-        Where what a stage shares is among all that is shared, by its token.
-    """
-
-    key: Key
-    places: Mapping[str, int]
-
-
 @dataclass
 class Builder:
     """Makes tasks, those of a stage when they are first asked for."""
@@ -85,7 +68,7 @@ class Builder:
     graph: dict[Key, Any] = field(default_factory=dict)
     _operands: dict[tuple[str, int], Operand] = field(default_factory=dict)
     _shuffles: dict[str, list[Operand]] = field(default_factory=dict)
-    _bundles: dict[Key, Bundle] = field(default_factory=dict)
+    _places: dict[Key, Mapping[str, int]] = field(default_factory=dict)
     _reader: tuple[str, Stage, Stage] | None = None
 
     # ------------------------------------------------------------ what other tasks refer to
@@ -151,8 +134,9 @@ class Builder:
         taken = [value.key for value in item if isinstance(value, TaskRef) and value.key not in self.graph]
         self.graph.update(with_dependencies(stage.graph, taken))
         function = self.shared(stage)
-        task = Task(None, worker.produce, stage.name, index, function, *item)
-        return Task(None, worker.run, stage.name, index, task) if run else task
+        of_others = any(isinstance(value, TaskRef) for value in item)
+        task = Task(None, worker.produce, stage.name, index, function, *item, _data_producer=not of_others)
+        return _task(worker.run, stage.name, index, task) if run else task
 
     def emit_map(self, stage: MapStage, index: int, run: bool) -> Operand:
         template = self.shared(stage)
@@ -244,19 +228,15 @@ class Builder:
         value = _SHARED[type(stage)](stage)
         if stage.npartitions == 1:
             return value
-        bundle = self._bundle()
-        return Task(None, getitem, TaskRef(bundle.key), bundle.places[stage.token])
-
-    def _bundle(self) -> Bundle:
         assert self._reader is not None
-        name, stage, top = self._reader
-        key = f"{name}-fragments-{self.names.id(stage)}"
-        if key not in self._bundles:
+        name, reader, top = self._reader
+        key = f"{name}-fragments-{self.names.id(reader)}"
+        if key not in self._places:
             # All of it, whichever partitions are wanted: equal keys stand for equal values.
             found = [item for item in self.names.inlined(top) if type(item) in _SHARED and item.npartitions > 1]
             self.graph[key] = DataNode(key, tuple(_SHARED[type(item)](item) for item in found))
-            self._bundles[key] = Bundle(key, {item.token: place for place, item in enumerate(found)})
-        return self._bundles[key]
+            self._places[key] = {item.token: place for place, item in enumerate(found)}
+        return Task(None, getitem, TaskRef(key), self._places[key][stage.token])
 
     def _cloud(self, stage: ScanStage) -> tuple[Operand, ...]:
         """Give how an object store is reached: once for all scans that reach it in the same way."""
@@ -305,7 +285,7 @@ def _task(function: Callable[..., Any], *arguments: Any) -> Task:
     """
     Make a task that has no key yet.
 
-    Where files are read in it, it runs on whichever worker has the least to do. Dask would otherwise look for the workers
+    Where files are read in it, or a function gives what no other task does, it runs on whichever worker has the least to do. Dask would otherwise look for the workers
     that hold some of its inputs; these are templates and what is broadcast, so that all tasks would go to one worker.
     """
     reads = any(isinstance(item, Task) and item.data_producer for item in arguments)
