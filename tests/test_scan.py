@@ -409,7 +409,7 @@ PRUNED: dict[str, tuple[pl.Expr, str]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "layout"), zip(PRUNED, cycle(LAYOUTS), strict=False))
+@pytest.mark.parametrize(("name", "layout"), list(zip(PRUNED, cycle(LAYOUTS), strict=False)))
 @pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
 def test_what_predicates_leave_out(lake: Path, name: str, layout: str) -> None:
     predicate, said = PRUNED[name]

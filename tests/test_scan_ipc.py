@@ -224,3 +224,13 @@ def test_what_is_no_ipc_file() -> None:
     for content in (b"", b"hello", b"garbage" * 100):
         with pytest.raises(ValueError, match="not a file of Arrow IPC"):
             read_footer(io.BytesIO(content), len(content))
+
+
+def test_columns_in_another_order_are_those_of_the_first_file(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1, 2], "b": ["x", "y"]}).write_ipc(tmp_path / "0.arrow")
+    pl.DataFrame({"b": ["z"], "a": [3]}).write_ipc(tmp_path / "1.arrow")
+    wanted = pl.scan_ipc(tmp_path).collect()
+    with dask.config.set({"dask-polars.max-rows-per-partition": 2}):
+        found = dp.scan_ipc(tmp_path)
+        assert found.npartitions == 2
+        assert_frame_equal(found.collect(scheduler="sync"), wanted)

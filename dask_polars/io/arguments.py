@@ -66,6 +66,19 @@ def encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
     return decode(pl.LazyFrame(schema=schema)).fields["schema"]
 
 
+def has_schema(lazy: pl.LazyFrame, schema: Any) -> bool:
+    """
+    Say whether Polars finds a schema, which is given as plans write it: these columns, in this order.
+
+    What it cannot read has another one: it says so when the query runs.
+    """
+    try:
+        found = encoded_schema(lazy.collect_schema())
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return list(found["fields"].items()) == list(schema["fields"].items())
+
+
 def _hive_start(path: str, asked: str) -> int:
     """Say from where on, in the paths that come of a given one, Polars takes the names of directories for columns."""
     if is_directory(path):

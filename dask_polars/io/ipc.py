@@ -18,7 +18,7 @@ import polars as pl
 from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import width_of
-from dask_polars.io.arguments import arguments_for_parts, encoded_schema
+from dask_polars.io.arguments import arguments_for_parts, encoded_schema, has_schema
 from dask_polars.io.footers import in_threads, sample
 from dask_polars.io.parts import FileSet, Piece, ScanPart, Wanted, grouped, heights_of, runs, stamp_of
 from dask_polars.io.paths import File, open_file
@@ -112,18 +112,11 @@ def as_the_first(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
         or says what does not fit; its rows are skipped, and not read.
     """
     lazy = to_lazyframe(scan)
-    if "first" not in reading or _schema_of(lazy) == reading["schema"]:
+    if "first" not in reading or has_schema(lazy, reading["schema"]):
         return lazy
     path, rows = reading["first"]
     sources = {"Paths": [{"inner": path}, *scan.fields["sources"]["Paths"]]}
     return to_lazyframe(scan.with_fields(sources=sources)).slice(rows)
-
-
-def _schema_of(lazy: pl.LazyFrame) -> Any:
-    try:
-        return encoded_schema(lazy.collect_schema())
-    except (pl.exceptions.PolarsError, OSError):
-        return None  # Polars says so when the query runs, in the words that it has for a file that is not the first
 
 
 # ---------------------------------------------------------------- footers

@@ -17,7 +17,7 @@ import polars as pl
 
 from dask_polars.dsl.codec import to_lazyframe
 from dask_polars.dsl.nodes import Node
-from dask_polars.io.arguments import arguments_for_parts, encoded_schema, own_schema
+from dask_polars.io.arguments import arguments_for_parts, encoded_schema, has_schema, own_schema
 from dask_polars.io.clustering import Clusters, Order, clusters_of, orders_of_sample
 from dask_polars.io.columns import Columns
 from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
@@ -44,7 +44,6 @@ _REMEMBERED = 512
 # Queries are planned again and again: a scan is cut once for as long as its files are the same.
 _cut_before: dict[tuple[Any, ...], FileSet] = {}
 _remembering = Lock()
-_FOUND = "schema found"  # among what is known of reading: the user has given no schema
 _CHUNK = 100  # files whose footers one task reads
 
 
@@ -88,7 +87,9 @@ def _cut(scan: Node, given: Sequence[str], files: Sequence[File], wanted: Wanted
     kept = [file for file, keep in zip(files, left, strict=True) if keep] if left else list(files)
     found = cut_parquet(files, kept, wanted, tests, fields)
     options = scan.fields["scan_type"]["Parquet"]["options"]
-    return replace(found, reading={**found.reading, _FOUND: True}) if options["schema"] is None else found
+    if options["schema"] is not None:
+        return found
+    return replace(found, reading={**found.reading, "schema": encoded_schema(wanted.schema)})
 
 
 def cut_parquet(
@@ -432,22 +433,17 @@ def with_estimates(scan: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:
     scan
         The scan of a part, with the schema of the whole.
     reading
-        What was found out of the scan while it was cut.
+        The schema of the whole, where it is Polars that has found it.
 
     Returns
     -------
     LazyFrame
     """
-    lazy = to_lazyframe(scan)
-    if _FOUND not in reading or any(is_remote(source["inner"]) for source in scan.fields["sources"]["Paths"]):
-        return lazy
+    if "schema" not in reading or any(is_remote(source["inner"]) for source in scan.fields["sources"]["Paths"]):
+        return to_lazyframe(scan)
     options = scan.fields["scan_type"]["Parquet"]["options"]
     found = to_lazyframe(scan.with_fields(scan_type={"Parquet": {"options": {**options, "schema": None}}}))
-    try:
-        same = list(found.collect_schema().items()) == list(lazy.collect_schema().items())
-    except (pl.exceptions.PolarsError, OSError):
-        return lazy  # which fails in its turn, where it is known which task it was
-    return found if same else lazy
+    return found if has_schema(found, reading["schema"]) else to_lazyframe(scan)
 
 
 def fields_for_parts(

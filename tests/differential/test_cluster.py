@@ -42,7 +42,7 @@ def test_engine(name: str, client: Any) -> None:
     check(name, client, "engine")
 
 
-@pytest.mark.parametrize(("name", "method"), zip(SHUFFLED, cycle(["tasks", "p2p"]), strict=False))
+@pytest.mark.parametrize(("name", "method"), list(zip(SHUFFLED, cycle(["tasks", "p2p"]), strict=False)))
 def test_shuffled(name: str, method: str, client: Any) -> None:
     check(name, client, "collection", {"broadcast-limit": 0, "shuffle-method": method})
 
