@@ -181,6 +181,8 @@ def walk_expression(tree: Expression) -> Iterator[Expression]:
 
 def columns_of(tree: Expression) -> set[str]:
     """Name the columns that an expression reads."""
+    if kind_of(tree) == "Column":
+        return {tree["Column"]}
     return set(to_expr(tree).meta.root_names())
 
 
@@ -198,6 +200,10 @@ def reads_rows(tree: Expression) -> bool:
 
 def output_name(tree: Expression) -> str:
     """Name the column that an expression without selectors gives."""
+    if kind_of(tree) == "Column":
+        return str(tree["Column"])
+    if kind_of(tree) == "Alias":
+        return str(tree["Alias"][1])
     return to_expr(tree).meta.output_name()
 
 

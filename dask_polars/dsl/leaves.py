@@ -65,8 +65,13 @@ class BoundSlot:
         have = self.frame.collect_schema()
         if list(have) == list(schema):
             return self.frame
-        missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in have]
+        missing = [_null(name, dtype) for name, dtype in schema.items() if name not in have]
         return self.frame.with_columns(missing).select(list(schema))
+
+
+@lru_cache(maxsize=1024)  # a task has dozens of them, and the next one has the same
+def _null(name: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.lit(None, dtype=dtype).alias(name)
 
 
 def bind_slot(index: int) -> Slot | BoundSlot:

@@ -49,6 +49,9 @@ class Node:
     @property
     def digest(self) -> str:
         """A hash of the content of the whole tree below: equal plans have equal digests."""
+        known = vars(self).get("_digest")
+        if known is not None:
+            return str(known)
         stack = [self]
         while stack:  # not by recursion: plans may be thousands of nodes deep
             node = stack[-1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgpack
@@ -170,7 +171,7 @@ def _scan_one(
     scan: bytes, part: ScanPart, cloud: CloudOptions | None = None, starts: pl.DataFrame | None = None
 ) -> Pending:
     """Scan files, or a part of one; nothing is read yet, but where row groups begin."""
-    found = msgpack.unpackb(scan, raw=False, strict_map_key=False)
+    found = _unpacked(scan)
     files = tuple(File(path, 0, "", Storage(cloud)) for path in part.paths)
     fields = {**found["fields"], "sources": {"Paths": [{"inner": path} for path in part.paths]}}
     deleted = deletions_of_part(found["reading"], part.paths)
@@ -193,6 +194,12 @@ def _scan_one(
         return _scan_one(scan, ScanPart((file.path,)), cloud, starts).frame
 
     return Pending(lazy, files, alone=((files, alone),))
+
+
+@lru_cache(maxsize=64)
+def _unpacked(scan: bytes) -> Any:
+    """Unpack what all parts of a scan have in common, once for many of them; nobody changes it."""
+    return msgpack.unpackb(scan, raw=False, strict_map_key=False)
 
 
 def _whole(node: Node, reading: Mapping[str, Any]) -> pl.LazyFrame:

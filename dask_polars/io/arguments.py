@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -63,7 +64,12 @@ def own_schema(scan: Node, file: File) -> Mapping[str, pl.DataType]:
 
 def encoded_schema(schema: Mapping[str, pl.DataType]) -> Any:
     """Write a schema as plans do."""
-    return decode(pl.LazyFrame(schema=schema)).fields["schema"]
+    return _encoded(tuple(schema.items()))
+
+
+@lru_cache(maxsize=256)  # many parts of a scan have the same one
+def _encoded(items: tuple[tuple[str, pl.DataType], ...]) -> Any:
+    return decode(pl.LazyFrame(schema=dict(items))).fields["schema"]
 
 
 def has_schema(lazy: pl.LazyFrame, schema: Any) -> bool:

@@ -8,12 +8,14 @@ made of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import ByContent, Node
+from dask_polars.dsl.schemas import SchemaDict, schema_over
 from dask_polars.io.ipc import ipc_files
 from dask_polars.io.parquet import parquet_files
-from dask_polars.io.parts import FileSet, Wanted
+from dask_polars.io.parts import FileSet, Wanted, stamp_of
 from dask_polars.io.paths import File, expand, is_remote
 from dask_polars.io.storage import Storage
 from dask_polars.io.tables import table_files
@@ -46,22 +48,63 @@ def file_set(scan: Node, wanted: Wanted) -> FileSet | None:
     FileSet, or None
         None where the files cannot be told apart: buffers in memory, or options that speak of all files at once.
     """
-    sources, arguments = scan.fields["sources"], scan.fields["unified_scan_args"]
-    kind = scan_kind(scan)
+    arguments, kind = scan.fields["unified_scan_args"], scan_kind(scan)
     if kind == "PythonDataset":
         return table_files(scan, wanted)
     whole = ("deletion_files", "table_statistics", "column_mapping", "default_values", "row_count")
-    if "Paths" not in sources or any(arguments.get(name) is not None for name in whole):
+    if kind not in FORMATS or any(arguments.get(name) is not None for name in whole):
         return None
-    given = [item["inner"] for item in sources["Paths"]]
-    if kind not in FORMATS or not all(isinstance(path, str) for path in given):
-        return None
-    if arguments["include_file_paths"] is None:
+    given = _paths_of(scan)
+    found = _files_at(scan, given)
+    return FORMATS[kind](scan, given, found, wanted) if found else None
+
+
+def schema_of_scan(scan: Node) -> SchemaDict:
+    """
+    Give the schema of a scan, as Polars finds it in the files, which it is asked for again when these have changed.
+
+    Parameters
+    ----------
+    scan
+        A node of kind ``"Scan"``.
+
+    Returns
+    -------
+    dict
+        Types by column name.
+
+    Raises
+    ------
+    polars.exceptions.PolarsError, OSError
+        Where there is none, or it cannot be read.
+    """
+    files = _files_at(scan, _paths_of(scan))
+    if not files or not all(file.is_dated for file in files):
+        return schema_over(scan, [])
+    return _schema_of_files(ByContent(scan), stamp_of(files))
+
+
+@lru_cache(maxsize=256)
+def _schema_of_files(scan: ByContent, stamp: str) -> SchemaDict:
+    return schema_over(scan.node, [])
+
+
+def _paths_of(scan: Node) -> list[str]:
+    """Give the paths of a scan, such that they mean the same in every directory; none where it reads something else."""
+    sources = scan.fields["sources"]
+    given = [item["inner"] for item in sources.get("Paths", ())] if isinstance(sources, Mapping) else []
+    if not all(isinstance(path, str) for path in given):
+        return []
+    if scan.fields["unified_scan_args"]["include_file_paths"] is None:
         # The directory that a worker runs in may be another one.
         given = [path if is_remote(path) else os.path.abspath(path.removeprefix("file://")) for path in given]
-    storage = Storage.of(scan)
-    found = expand(given, glob=arguments["glob"], hidden=arguments.get("hidden_file_prefix"), storage=storage)
-    return FORMATS[kind](scan, given, found, wanted) if found else None
+    return given
+
+
+def _files_at(scan: Node, given: Sequence[str]) -> list[File]:
+    arguments = scan.fields["unified_scan_args"]
+    hidden = arguments.get("hidden_file_prefix")
+    return expand(given, glob=arguments["glob"], hidden=hidden, storage=Storage.of(scan)) if given else []
 
 
 def scan_kind(scan: Node) -> str:

@@ -9,12 +9,12 @@ import glob as globbing
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from dask_polars.io.staging import is_staging
 from dask_polars.io.storage import Storage
@@ -45,6 +45,11 @@ class File:
     size: int
     stamp: str
     storage: Storage = field(default=Storage(), repr=False)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether it would be seen that it was written anew."""
+        return self.stamp not in ("", "None")
 
     def tail(self, length: int) -> bytes:
         """
@@ -169,11 +174,48 @@ def _is_unreadable(file: File) -> bool:
     return False
 
 
+# ---------------------------------------------------------------- once for a query
+
+T = TypeVar("T")
+_LISTINGS: ContextVar[dict[Any, Any] | None] = ContextVar("dask_polars_listings", default=None)
+
+
+@contextmanager
+def listing_once() -> Iterator[None]:
+    """
+    List no directory twice, as long as the block runs.
+
+    A query is planned in such a block, so that it sees each directory as it was at one moment, and another query, however
+    soon it follows, sees what was written in between.
+    """
+    known = _LISTINGS.get()
+    token = _LISTINGS.set({} if known is None else known)
+    try:
+        yield
+    finally:
+        _LISTINGS.reset(token)
+
+
+def _once(key: tuple[Any, str], find: Callable[[], T]) -> T:
+    known = _LISTINGS.get()
+    if known is None:
+        return find()
+    if key not in known:
+        known[key] = find()
+    found: T = known[key]
+    return found
+
+
 # ---------------------------------------------------------------- local files
 
 
 def _expand_local(path: str, glob: bool) -> list[File]:
-    path = path.removeprefix("file://")
+    return _once(
+        ("", f"{glob}:{os.path.abspath(path)}:{path}"), lambda: _find_local(path.removeprefix("file://"), glob)
+    )
+
+
+def _find_local(path: str, glob: bool) -> list[File]:
     if os.path.isdir(path):
         names = [os.path.join(root, name) for root, names in _walk(path) for name in names]
         return [file for file in map(_local_file, sorted(names)) if file.size]
@@ -203,23 +245,6 @@ def _local_file(path: str) -> File:
 # ---------------------------------------------------------------- object stores
 
 _Listing = dict[str, dict[str, Any]]
-_LISTINGS: ContextVar[dict[tuple[Storage, str], _Listing] | None] = ContextVar("dask_polars_listings", default=None)
-
-
-@contextmanager
-def listing_once() -> Iterator[None]:
-    """
-    List no directory of an object store twice, as long as the block runs.
-
-    A query is planned in such a block, so that it sees each directory as it was at one moment, and another query, however
-    soon it follows, sees what was written in between.
-    """
-    known = _LISTINGS.get()
-    token = _LISTINGS.set({} if known is None else known)
-    try:
-        yield
-    finally:
-        _LISTINGS.reset(token)
 
 
 def is_directory(path: str) -> bool:
@@ -278,16 +303,13 @@ def _info(fs: Any, root: str) -> dict[str, Any]:
 
 def _listing(path: str, prefix: str, fs: Any, storage: Storage) -> _Listing:
     """List what starts with a prefix, in pages and not directory by directory, as Polars does."""
-    known = _LISTINGS.get()
-    key = (storage, f"{path.split('://', 1)[0]}://{prefix}")
-    if known is not None and key in known:
-        return known[key]
+    return _once((storage, f"{path.split('://', 1)[0]}://{prefix}"), lambda: _list(prefix, fs))
+
+
+def _list(prefix: str, fs: Any) -> _Listing:
     directory, start = prefix.rsplit("/", 1) if "/" in prefix else (prefix, "")
     out: _Listing = fs.find(directory, detail=True, **({"prefix": start} if start else {}))
-    out = {name: info for name, info in out.items() if name.startswith(prefix) and not name.endswith("/")}
-    if known is not None:
-        known[key] = out
-    return out
+    return {name: info for name, info in out.items() if name.startswith(prefix) and not name.endswith("/")}
 
 
 def _files_asked_for(paths: Iterable[str], glob: bool, storage: Storage) -> dict[str, File]:

@@ -8,7 +8,7 @@ fragment. Its inputs are asked, through Polars' own optimizer, for no more than 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,13 +21,13 @@ from dask_polars.dsl.expressions import column
 from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, demands_of, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
-from dask_polars.io.clustering import Bounds, cut_by
-from dask_polars.io.files import file_set
+from dask_polars.io.clustering import Bounds, Order, cut_by
+from dask_polars.io.files import file_set, schema_of_scan
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.statistics import predicates
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
-from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, Size, Stage
+from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, ScanStage, Size, Stage, walk_stages
 
 # How many times above a limit something could be, at worst, that is guessed to be below it.
 DOUBT_ALLOWED = 4
@@ -86,7 +86,7 @@ class Planner:
     shared
         The columns that are needed of parts that are read more than once, by the digests of their nodes.
     readers
-        Which regions there are over a node that is no leaf, and their stages, by the digests of the node and the region.
+        Which regions there are over a node that is no leaf, and their stages, by the digest of the node and the tokens of the stages.
     """
 
     options: Options
@@ -101,8 +101,10 @@ class Planner:
     readers: dict[str, dict[str, tuple[Region, Stage]]] = field(default_factory=dict)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
-    _files: dict[tuple[str, str], FileSet | None] = field(default_factory=dict)
+    _files: dict[tuple[str, str, Bounds | None], FileSet | None] = field(default_factory=dict)
     _cuts: Mapping[Bounds, Bounds] = field(default_factory=dict)
+    _before: Planner | None = None
+    _anew: dict[frozenset[tuple[Bounds, Bounds]], Planner] = field(default_factory=dict)
 
     # ------------------------------------------------------------ lowering
 
@@ -121,17 +123,30 @@ class Planner:
             With the schema of the node.
         """
         if node.digest not in self._stages:
-            simple = simplify(node, self.schema)
-            region = find_region(simple, self.schema)
-            if region.core.digest in self.shared:
-                from dask_polars.plan.shared import read_once
-
-                region = read_once(self, node, region)
-            handler = LOWER.get(region.core.kind, LOWER["Fallback"])
-            self._stages[node.digest] = self.as_known(handler(self, region))
-            if region.core.inputs:
-                self.readers.setdefault(region.core.digest, {})[node.digest] = region, self._stages[node.digest]
+            self._stages[node.digest] = self._as_before(node) or self._lower_anew(node)
         return self._stages[node.digest]
+
+    def _lower_anew(self, node: Node) -> Stage:
+        region = find_region(simplify(node, self.schema), self.schema)
+        if region.core.digest in self.shared:
+            from dask_polars.plan.shared import read_once
+
+            region = read_once(self, node, region)
+        handler = LOWER.get(region.core.kind, LOWER["Fallback"])
+        stage = self.as_known(handler(self, region))
+        if region.core.inputs:
+            self.readers.setdefault(region.core.digest, {})[stage.token] = region, stage
+        return stage
+
+    def _as_before(self, node: Node) -> Stage | None:
+        """Give the stage that the planner before has made, where nothing is read for it that is cut otherwise here."""
+        stage = self._before._stages.get(node.digest) if self._before is not None else None
+        if stage is None or any(self._cut_otherwise(below.order) for below in _scans_of(stage)):
+            return None
+        return stage
+
+    def _cut_otherwise(self, order: Order | None) -> bool:
+        return order is not None and order.clusters is not None and order.clusters.bounds in self._cuts
 
     def as_known(self, stage: Stage) -> Stage:
         """Give a stage as it is known if it has run already."""
@@ -147,6 +162,8 @@ class Planner:
 
     def schema(self, node: Node) -> SchemaDict:
         """Give the schema of a node, as Polars resolves it."""
+        if node.digest in self._schemas:
+            return self._schemas[node.digest]
         stack = [node]
         while stack:  # not by recursion: plans may be thousands of nodes deep
             below = [child for child in stack[-1].inputs if child.digest not in self._schemas]
@@ -162,6 +179,8 @@ class Planner:
     def _resolve_schema(self, node: Node) -> SchemaDict:
         if node.kind == SOURCE:
             return dict(node.fields["source"].schema)
+        if node.kind == "Scan":
+            return schema_of_scan(node)
         if node.kind == PIPE:
             return self.schema(simplify(node, self.schema))
         if node.kind == WITH_SCALARS:
@@ -191,7 +210,7 @@ class Planner:
         demand = self.demands(region.over_first, [schema])[0] if region.chain else Demand()
         filters = tuple(tree for tree in demand.filters if predicates([tree], schema) is not None)
         key = (region.core.digest, repr(filters))
-        if key not in self._files:
+        if (*key, None) not in self._files:
             columns = tuple(schema) if demand.columns is None else demand.columns
             options = self.options
             wanted = Wanted(
@@ -202,12 +221,16 @@ class Planner:
                 limit=options.max_rows_per_partition,
                 cluster=self.cluster,
             )
-            self._files[key] = file_set(region.core, wanted)
-        files = self._files[key]
-        order = None if files is None or not self._cuts else files.order
-        if files is not None and order is not None and order.clusters and order.clusters.bounds in self._cuts:
-            return cut_by(files, self._cuts[order.clusters.bounds]) or files
-        return files
+            self._files[*key, None] = file_set(region.core, wanted)
+        files = self._files[*key, None]
+        if files is None or not self._cuts or not self._cut_otherwise(files.order):
+            return files
+        assert files.order is not None
+        assert files.order.clusters is not None
+        bounds = self._cuts[files.order.clusters.bounds]
+        if (*key, bounds) not in self._files:
+            self._files[*key, bounds] = cut_by(files, bounds) or files
+        return self._files[*key, bounds]
 
     def cut_anew(self, bounds: Bounds, others: Bounds) -> Planner:
         """
@@ -225,7 +248,11 @@ class Planner:
         Planner
             It takes no notes of fallbacks: this one has them already.
         """
-        return replace(self, _cuts={**self._cuts, bounds: others}, _stages={}, fallbacks=[])
+        cuts = {**self._cuts, bounds: others}
+        key = frozenset(cuts.items())
+        if key not in self._anew:
+            self._anew[key] = replace(self, _cuts=cuts, _stages={}, _before=self, fallbacks=[])
+        return self._anew[key]
 
     def sharing(self, shared: Mapping[str, tuple[str, ...]]) -> Planner:
         """
@@ -241,7 +268,7 @@ class Planner:
         Planner
         """
         clean: dict[str, Any] = {"fallbacks": [], "outputs": [], "questions": [], "met": set(), "readers": {}}
-        return replace(self, shared=shared, **clean, _stages={})
+        return replace(self, shared=shared, **clean, _stages={}, _before=None, _anew={})
 
     # ------------------------------------------------------------ asking for less
 
@@ -312,7 +339,9 @@ class Planner:
         MapStage
         """
         items = tuple(item if isinstance(item, Input) else Input(item) for item in sources)
-        root = build([slot(index, schema) for index, schema in enumerate(schemas)])
+        leaves = [slot(index, schema) for index, schema in enumerate(schemas)]
+        self._schemas.update({leaf.digest: schema for leaf, schema in zip(leaves, schemas, strict=True)})
+        root = build(leaves)
         schema = self.schema(root)
         aligned = [item.stage for item in items if item.mode is Mode.ALIGNED]
         rows = size if size is not None else items[0].stage.size
@@ -389,6 +418,10 @@ class Planner:
             found = Fallback(operation, reason)
             if found not in self.fallbacks:
                 self.fallbacks.append(found)
+
+
+def _scans_of(stage: Stage) -> Iterator[ScanStage]:
+    return (below for below in walk_stages([stage]) if isinstance(below, ScanStage))
 
 
 def split_evenly(count: int, parts: int) -> list[range]:

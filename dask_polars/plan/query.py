@@ -188,14 +188,15 @@ def _again(
 
 
 def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
-    schema = schema_of(query)  # a wrong query fails here, as it would with Polars
     try:
         root = decode_with_sources(query)
     except pl.exceptions.ComputeError as error:
+        schema_of(query)
         if "serialization failed" not in str(error):
             raise
         raise PlanSendError(f"the query holds what cannot be sent to a worker: {error}") from error
     except PlanDecodeError as error:
+        schema = schema_of(query)
         planner.fallbacks.append(Fallback("the query", str(error)))
         return MapStage(
             operation="fallback",
@@ -206,4 +207,9 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
             sources=(),
             fallback=str(error),
         )
+    try:
+        planner.schema(root)
+    except (Exception, pl.exceptions.PanicException):
+        schema_of(query)  # a wrong query fails here, as it would with Polars, which speaks of the whole
+        raise
     return planner.lower(root)
