@@ -188,8 +188,10 @@ def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | 
     found = matched_keys(planner, sides.node, sides.left, sides.right, sides.schemas)
     if found is None:
         return None
-    changed = replace(sides, right=found)
-    return _join(planner, region, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, sides.left.placement)
+    core, keys = found
+    changed = replace(sides, node=core, right=keys, right_on=sides.left_on, schemas=(sides.schemas[0], keys.schema))
+    over = replace(region, core=core)
+    return _join(planner, over, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, sides.left.placement)
 
 
 def _moves(stage: Stage) -> bool:
