@@ -249,9 +249,21 @@ def _by_pyarrow(frame: pl.DataFrame, compression: Compression) -> pa.Buffer:
 
 
 def _table_of(frame: pl.DataFrame) -> pa.Table:
-    # Views are written with the whole text of the frame that a slice was taken from; the older layout has that of the slice.
-    views = any(dtype in (pl.String, pl.Binary) for dtype in frame.dtypes)
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest() if views else pl.CompatLevel.newest())
+    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    long = [name for name in table.column_names if _is_elsewhere(table.column(name))]
+    if long:
+        # It would be written with all text of the frame that a slice was taken from; the older layout has that of the slice.
+        older = frame.select(long).to_arrow(compat_level=pl.CompatLevel.oldest())
+        for name in long:
+            table = table.set_column(table.column_names.index(name), name, older.column(name))
+    return table
+
+
+def _is_elsewhere(column: pa.ChunkedArray) -> bool:
+    """Say whether the text of a column is in buffers of its own: views of up to twelve bytes hold it themselves."""
+    if column.type not in (pa.string_view(), pa.binary_view()):
+        return False
+    return any(buffer is not None and buffer.size for chunk in column.chunks for buffer in chunk.buffers()[2:])
 
 
 def _by_polars(frame: pl.DataFrame, compression: Compression) -> bytes:

@@ -195,6 +195,15 @@ def test_a_slice_does_not_carry_the_buffers_of_its_frame(dtype: pl.DataType) -> 
     assert parts < 1.3 * whole
 
 
+@pytest.mark.parametrize("dtype", [pl.String(), pl.Binary()])
+def test_short_text_beside_long_text(dtype: pl.DataType) -> None:
+    texts = {"short": ["", "twelve bytes", None], "long": ["", "more than twelve bytes", None], "": ["a", "b", "c"]}
+    frame = pl.DataFrame({name: values * 50 for name, values in texts.items()}).with_columns(pl.all().cast(dtype))
+    for part in (frame, frame[1:2], frame[3:100], frame[2:3]):
+        for compression in ("uncompressed", "lz4"):
+            assert_frame_equal(from_bytes(to_bytes(part, compression=compression)), part)
+
+
 def test_what_cannot_be_sent_is_a_type_error() -> None:
     for frame in (
         pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}),
