@@ -12,23 +12,31 @@ Where an order is to be kept that the partitions do not have, rows carry their p
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import polars as pl
 
-from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
+from dask_polars.dsl.expressions import Shape, kind_of, shape
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import expression_dtypes
 from dask_polars.plan.asof import lower_asof
 from dask_polars.plan.colocated import JoinSide, colocated
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.grid import join_grid, lower_join_where
 from dask_polars.plan.heavy import Keyed, are_none, may_be_heavy, routed_shuffle, routes_of
-from dask_polars.plan.lineage import bound_of, distinct_after, renames
+from dask_polars.plan.join_sides import (
+    KEPT,
+    ORDERS,
+    Sides,
+    both_placed,
+    different_keys,
+    hash_dtypes,
+    placed_alike,
+    placement_after,
+    rows_after,
+)
+from dask_polars.plan.lineage import distinct_after, renames
 from dask_polars.plan.matched_keys import matched_keys
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
@@ -36,97 +44,15 @@ from dask_polars.plan.runtime_filters import keys_first
 from dask_polars.plan.semi_filters import semi_filtered
 from dask_polars.plan.shuffling import (
     POSITION,
-    Nulls,
-    common_dtypes,
     hash_shuffle,
-    hashable,
     restore_order,
     with_position,
 )
-from dask_polars.plan.stages import Input, Mode, Placement, ShuffleStage, Size, Stage, walk_stages
+from dask_polars.plan.stages import Input, Mode, Placement, ShuffleStage, Stage, walk_stages
 from dask_polars.plan.steps import Question, could_be_below, is_guess
-
-# Joins of which a side may be copied, to be broadcast or because a key is heavy: every row of the other side then meets all
-# rows that it can match, and rows of the copied side that match nothing do not appear, or would appear once for each copy.
-_COPIED_RIGHT = ("Inner", "Left", "Semi", "Anti", "Cross")
-_COPIED_LEFT = ("Inner", "Right", "Cross")
-# The sides whose order is to be kept, the one that counts first at the front.
-_ORDERS: Mapping[str, tuple[str, ...]] = {
-    "None": (),
-    "Left": ("left",),
-    "LeftRight": ("left", "right"),
-    "Right": ("right",),
-    "RightLeft": ("right", "left"),
-}
-# The sides whose rows are part of the outcome also where they match nothing.
-_KEPT: Mapping[str, tuple[str, ...]] = {
-    "Left": ("left",),
-    "Right": ("right",),
-    "Full": ("left", "right"),
-    "Anti": ("left",),
-}
-# A check that keys are unique needs all rows of a key of that side in one place.
-_CHECKS_LEFT = ("OneToMany", "OneToOne")
-_CHECKS_RIGHT = ("ManyToOne", "OneToOne")
 
 # A side with at most this share of the keys is worth a filter on the scan of the other one.
 _FEW_KEYS = 0.5
-
-
-@dataclass(frozen=True)
-class Sides:
-    """What a join joins."""
-
-    node: Node
-    left: Stage
-    right: Stage
-    left_on: tuple[Expression, ...]
-    right_on: tuple[Expression, ...]
-    schemas: tuple[Mapping[str, pl.DataType], Mapping[str, pl.DataType]]
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        return self.node.fields["options"]["args"]
-
-    @property
-    def how(self) -> str:
-        return self.arguments["how"]
-
-    @property
-    def order(self) -> str:
-        return self.arguments["maintain_order"]
-
-    @property
-    def nulls_match(self) -> bool:
-        """Whether rows with null keys may decide anything beyond themselves: by matching, or in a check of the keys."""
-        return self.arguments["nulls_equal"] or self.arguments["validation"] != "ManyToMany"
-
-    def meets_copies(self, side: str) -> bool:
-        """
-        Say whether rows of a side may each meet a copy of the rows of the other side.
-
-        Rows of the other side that match nothing must not be in the outcome, where they would be once for each copy, and
-        the keys of this side must not be checked, for which all rows of a key have to be in one place.
-        """
-        if side == "left":
-            return self.how in _COPIED_RIGHT and self.arguments["validation"] not in _CHECKS_LEFT
-        return self.how in _COPIED_LEFT and self.arguments["validation"] not in _CHECKS_RIGHT
-
-    def may_be_broadcast(self, side: str) -> bool:
-        """Say whether all rows of a side can be sent to each partition of the other, where their order is not wanted."""
-        other, first = ("left", "Right") if side == "right" else ("right", "Left")
-        return self.meets_copies(other) and not self.order.startswith(first)
-
-    @property
-    def asks_for_keys(self) -> bool:
-        """Whether nothing is wanted of the right side but to know which keys it has."""
-        return self.how in ("Semi", "Anti") and self.arguments["validation"] == "ManyToMany"
-
-    def nulls(self, side: str) -> Nulls:
-        """Say where the rows of a side go that have a null among their keys."""
-        if self.nulls_match:
-            return Nulls.TOGETHER
-        return Nulls.SPREAD if side in _KEPT.get(self.how, ()) else Nulls.DROPPED
 
 
 @lowers("Join")
@@ -171,7 +97,7 @@ def _without_shuffle(planner: Planner, region: Region, sides: Sides, nodes: Sequ
     """Join rows that meet where they are, or where one side is sent to all partitions of the other; None for neither."""
     together = _together(planner, sides, nodes)
     if together is not None:
-        placement = _placement_after(sides.how, together.left, together.right)
+        placement = placement_after(sides.how, together.left, together.right)
         return _join(planner, region, together, "join", Mode.ALIGNED, Mode.ALIGNED, placement)
     broadcast = _side_to_broadcast(planner, sides)
     if broadcast == "right":
@@ -183,7 +109,7 @@ def _without_shuffle(planner: Planner, region: Region, sides: Sides, nodes: Sequ
 
 def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | None:
     """Ask a large right side which keys of a small left one it has, where that is all that it is there for."""
-    if not sides.asks_for_keys or _placed_alike(sides) is not None:
+    if not sides.asks_for_keys or placed_alike(sides) is not None:
         return None
     found = matched_keys(planner, sides.node, sides.left, sides.right, sides.schemas)
     if found is None:
@@ -206,7 +132,7 @@ def _filtered(
     if sides.nulls_match or sides.how == "Cross":
         return sides, nodes
     both = (JoinSide(nodes[0], sides.left, sides.left_on), JoinSide(nodes[1], sides.right, sides.right_on))
-    kept = _KEPT.get(sides.how, ())
+    kept = KEPT.get(sides.how, ())
     new = list(nodes)
     for index, name in enumerate(("left", "right")):
         if wanted[index] and name not in kept:
@@ -256,7 +182,7 @@ def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     may_right, may_left = sides.may_be_broadcast("right"), sides.may_be_broadcast("left")
     if sides.how == "Cross":
         left_fits = right_fits = True
-    if sides.how != "Cross" and _both_placed(sides):
+    if sides.how != "Cross" and both_placed(sides):
         return None
     right_is_smaller = sides.right.size.bytes <= sides.left.size.bytes
     if may_right and right_fits and (right_is_smaller or not (may_left and left_fits)):
@@ -301,61 +227,9 @@ def _kept_on_the_right(planner: Planner, sides: Sides) -> Placement | None:
 # ---------------------------------------------------------------- shuffle
 
 
-def _hash_dtypes(sides: Sides) -> tuple[pl.DataType, ...]:
-    left = expression_dtypes(sides.left_on, sides.schemas[0])
-    right = expression_dtypes(sides.right_on, sides.schemas[1])
-    common = common_dtypes(left, right)
-    if common is None:
-        # Polars refuses such keys, and says so when the fragment runs.
-        common = left
-    return tuple(hashable(dtype) for dtype in common)
-
-
-def _placed_alike(sides: Sides) -> tuple[list[int], int] | None:
-    """
-    Find which of the keys the rows of a side are placed by already, where that can serve the join.
-
-    Returns
-    -------
-    The numbers of the keys, in the order in which they are hashed, and the number of partitions; None for neither side.
-    """
-    dtypes = _hash_dtypes(sides)
-    candidates = []
-    for stage, on in ((sides.left, sides.left_on), (sides.right, sides.right_on)):
-        numbers = _numbers_of_placed_keys(stage.placement, on, dtypes, nulls_match=sides.nulls_match)
-        if numbers is not None and stage.placement is not None and stage.npartitions > 1:
-            candidates.append((stage.size.bytes, numbers, stage.placement.npartitions))
-    if not candidates:
-        return None
-    _, numbers, npartitions = max(candidates, key=lambda item: item[0])
-    return numbers, npartitions
-
-
-def _both_placed(sides: Sides) -> bool:
-    """Say whether no row of either side would have to move."""
-    dtypes = _hash_dtypes(sides)
-    match = sides.nulls_match
-    left = _numbers_of_placed_keys(sides.left.placement, sides.left_on, dtypes, nulls_match=match)
-    right = _numbers_of_placed_keys(sides.right.placement, sides.right_on, dtypes, nulls_match=match)
-    same_count = sides.left.npartitions == sides.right.npartitions > 1
-    return left is not None and left == right and same_count
-
-
-def _numbers_of_placed_keys(
-    placement: Placement | None, on: Sequence[Expression], dtypes: Sequence[pl.DataType], *, nulls_match: bool
-) -> list[int] | None:
-    if placement is None or (placement.nulls_anywhere and nulls_match):
-        return None
-    names = [key["Column"] if kind_of(key) == "Column" else None for key in on]
-    numbers = [names.index(name) for name in placement.columns if name in names]
-    if len(numbers) < len(placement.columns) or [dtypes[i] for i in numbers] != list(placement.dtypes):
-        return None
-    return numbers
-
-
 def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequence[Node]) -> Stage:
-    dtypes = _hash_dtypes(sides)
-    placed = _placed_alike(sides)
+    dtypes = hash_dtypes(sides)
+    placed = placed_alike(sides)
     if placed is None:
         numbers = list(range(len(dtypes)))
         both = sides.left.size + sides.right.size
@@ -365,7 +239,7 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
         numbers, npartitions = placed
     left, right = sides.left, sides.right
     # Of a semi or anti join there are no right rows.
-    ordered_by = [side for side in _ORDERS[sides.order] if side == "left" or sides.how not in ("Semi", "Anti")]
+    ordered_by = [side for side in ORDERS[sides.order] if side == "left" or sides.how not in ("Semi", "Anti")]
     if "left" in ordered_by:
         left = with_position(left, f"{POSITION}_left")
     if "right" in ordered_by:
@@ -387,7 +261,7 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
     changed = Sides(sides.node, left, right, sides.left_on, sides.right_on, sides.schemas)
     if ordered_by:
         return _join_in_order(planner, region, changed, ordered_by, sides)
-    return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, _placement_after(sides.how, left, right))
+    return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, placement_after(sides.how, left, right))
 
 
 def _shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, routes: Stage | None) -> Stage:
@@ -398,21 +272,6 @@ def _shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, rout
     return hash_shuffle(planner, operation, rows, keyed.keys, npartitions, keyed.dtypes, keyed.nulls)
 
 
-def _placement_after(how: str, left: Stage, right: Stage) -> Placement | None:
-    """
-    Say where the rows of a join are.
-
-    A column that may hold nulls for rows without a match says nothing of where these rows are: after a left join only
-    the left columns do.
-    """
-    if how in ("Inner", "Left", "Semi", "Anti"):
-        return left.placement
-    # In a right join the columns of the right side keep their names only where the left side has none of that name.
-    if how == "Right" and right.placement is not None and not set(right.placement.columns) & set(left.schema):
-        return right.placement
-    return None
-
-
 def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: Sequence[str], before: Sides) -> Stage:
     """Join rows with their positions; what comes from no row of the first side comes last."""
     core = sides.node
@@ -420,7 +279,7 @@ def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: S
     schemas = [dict(schema) for schema in sides.schemas]
     for side, position in zip(ordered_by, positions, strict=True):
         schemas[0 if side == "left" else 1][position] = pl.UInt64()
-    joined = planner.fragment("join", core.with_inputs, [sides.left, sides.right], schemas, size=_rows_after(sides))
+    joined = planner.fragment("join", core.with_inputs, [sides.left, sides.right], schemas, size=rows_after(sides))
     source = before.left if ordered_by[0] == "left" else before.right
     leaf_schema = planner.schema(core)
     return restore_order(planner, "join-order", joined, source.npartitions, region, leaf_schema, positions)
@@ -429,53 +288,13 @@ def _join_in_order(planner: Planner, region: Region, sides: Sides, ordered_by: S
 # ---------------------------------------------------------------- the join itself
 
 
-def _rows_after(sides: Sides) -> Size:
-    """
-    Guess how many rows a join gives.
-
-    As many as its larger side, where each of its keys points to something. Of a side that was filtered, keys are missing:
-    of the rows of the other side as large a share is left as there are still keys, as far as one can tell. That is the
-    estimate of System R (Selinger et al., 1979): the product of the rows, over the number of different keys.
-    """
-    left, right = sides.left.size, sides.right.size
-    if sides.how == "Cross":
-        return Size(left.rows * right.rows, left.bytes * right.rows + right.bytes * left.rows)
-    if sides.how in ("Semi", "Anti"):
-        known = _different_keys(sides)
-        return left.scaled(min(right.rows / known, 1.0) or 1.0 if sides.how == "Semi" and known > 1 else 0.5)
-    if sides.how == "Left":
-        return left
-    if sides.how == "Right":
-        return right
-    doubt = (left + right).doubt
-    if sides.how == "Full":
-        return Size(left.rows + right.rows, left.bytes + right.bytes, doubt=doubt)
-    larger = max(left.rows, right.rows)
-    share = min(left.rows * right.rows / _different_keys(sides) / larger, 1.0) if larger else 1.0
-    return Size(larger, left.bytes + right.bytes, doubt=doubt).scaled(share or 1.0)
-
-
-def _different_keys(sides: Sides) -> float:
-    """
-    Guess how many different keys there were before rows were filtered: 1 where nothing is known.
-
-    Of several keys the one with most values counts: that others are independent of it is no good guess.
-    """
-    bounds = [
-        bound_of(key, stage.distinct or {})
-        for stage, keys in ((sides.left, sides.left_on), (sides.right, sides.right_on))
-        for key in keys
-    ]
-    return max((bound for bound in bounds if bound != math.inf), default=1.0)
-
-
 def _filtered_by_keys(sides: Sides, left: Mode, right: Mode) -> list[Callable[[Node], Node]]:
     """Say what is put on top of each side, so that keys of a broadcast side that has few of them are looked for early."""
     out: list[Callable[[Node], Node]] = [lambda leaf: leaf, lambda leaf: leaf]
     if sides.how not in ("Inner", "Semi") or sides.nulls_match or len(sides.left_on) != 1:
         return out
     keys = (sides.left_on[0], sides.right_on[0])
-    different = _different_keys(sides)
+    different = different_keys(sides)
     for side, (rows, mode) in enumerate(((sides.left, left), (sides.right, right))):
         few = mode is Mode.BROADCAST and rows.size.rows <= _FEW_KEYS * different
         if few and kind_of(keys[side]) == "Column":
@@ -500,7 +319,7 @@ def _join(
         lambda leaves: region.build([put(leaf) for put, leaf in zip(filtered, leaves, strict=True)]),
         [Input(sides.left, left), Input(sides.right, right)],
         sides.schemas,
-        size=_rows_after(sides),
+        size=rows_after(sides),
         placement=placement.renamed(kept) if placement is not None else None,
         distinct=distinct_after(planner, region, distinct),
     )
