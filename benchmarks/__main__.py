@@ -175,6 +175,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", default="data/bench", help="directory of results and logs (default: data/bench)")
     made.add_argument("--name", help="name of the files of results (default: the time)")
     made.add_argument("--rows-per-file", type=int, default=1_000_000, help="rows of a Parquet file (default: 1e6)")
+    made.add_argument(
+        "--shuffled",
+        type=parse_bytes,
+        default=0,
+        help="least size of the table that is shuffled, as 5GB (default: that of h2o)",
+    )
     made.add_argument("--files", type=int, default=10_000, help="files of the micro-benchmarks (default: 10000)")
     return made
 

@@ -30,6 +30,8 @@ class Setting:
         How often something is measured.
     client
         Of the cluster, where there is one.
+    shuffled
+        Bytes of the table that is shuffled, at least.
     """
 
     tpch: Path
@@ -37,6 +39,7 @@ class Setting:
     many_files: Path
     repeat: int
     client: Any
+    shuffled: float = 0.0
 
 
 def row(name: str, case: str, measure: str, api: str, values: list[float], unit: str = "") -> Row:

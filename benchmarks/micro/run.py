@@ -28,7 +28,7 @@ def run_micro(name: str, data: Path, limits: Limits, out: Path, options: argpars
     out
         Directory for logs and temporary files.
     options
-        `tpch` and `h2o`, the directories of data sets, `files` and `repeat`.
+        `tpch` and `h2o`, the directories of data sets, `files`, `repeat`, and `shuffled`, bytes.
     """
     many = data / f"files-{options.files}"
     if name in ("files", "partitions"):
@@ -39,6 +39,7 @@ def run_micro(name: str, data: Path, limits: Limits, out: Path, options: argpars
     logs.mkdir(parents=True, exist_ok=True)
     threads = {"POLARS_MAX_THREADS": str(limits.cores)}
     arguments = ["--name", name, "--repeat", str(options.repeat), "--many-files", str(many.resolve())]
+    arguments += ["--shuffled", str(options.shuffled)]
     arguments += ["--tpch", str(options.tpch.resolve()), "--h2o", str(options.h2o.resolve())]
     cluster = child = None
     try:
@@ -70,6 +71,7 @@ def main() -> None:
     for directory in ("--tpch", "--h2o", "--many-files"):
         parser.add_argument(directory, type=Path, required=True)
     parser.add_argument("--address")
+    parser.add_argument("--shuffled", type=float, required=True)
     options = parser.parse_args()
     be_killed_first()
     client = None
@@ -77,7 +79,7 @@ def main() -> None:
         from distributed import Client
 
         client = Client(options.address)
-    setting = Setting(options.tpch, options.h2o, options.many_files, options.repeat, client)
+    setting = Setting(options.tpch, options.h2o, options.many_files, options.repeat, client, options.shuffled)
     measure = importlib.import_module(f"benchmarks.micro.{options.name}").measure
 
     def answer(_: Any) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,16 +40,19 @@ def measure(setting: Setting) -> list[Row]:
     import dask_polars as dp
 
     client, directory = setting.client, setting.h2o / "groups"
-    outputs = max(2, len(list(directory.glob("*.parquet"))))
-
     frame = persisted(client, dp.scan_parquet(f"{directory}/*.parquet"))
-    size = frame.map_partitions(_size, schema={"size": pl.Int64}).collect()["size"].sum()
+    once = frame.map_partitions(_size, schema={"size": pl.Int64}).collect()["size"].sum()
+    # A larger table is this one several times over, whose rows go through the shuffle each time and are in memory once.
+    times = max(1, math.ceil(setting.shuffled / once))
+    frame = dp.concat([frame] * times) if times > 1 else frame
+    size, outputs = times * once, times * max(2, len(list(directory.glob("*.parquet"))))
     columns = tuple(frame.collect_schema().items())
     shuffle = HashShuffle(KEY, outputs)
     # A file is a partition. Where some are put together, what is persisted has partitions that are not there
     # (dask/dask#12488).
     with dask.config.set({"dataframe.parquet.minimum-partition-size": 1}):
         pandas = persisted(client, dd.read_parquet(str(directory), filesystem="arrow"))
+        pandas = dd.concat([pandas] * times) if times > 1 else pandas
     apis: dict[str, Callable[[], Any]] = {
         "dask_polars": lambda: frame._derived(shuffle, columns, ("hash-shuffle", KEY, outputs)),
         "dask.dataframe": lambda: pandas.shuffle(KEY, npartitions=outputs, shuffle_method="p2p"),
