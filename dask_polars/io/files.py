@@ -78,10 +78,18 @@ def schema_of_scan(scan: Node) -> SchemaDict:
     polars.exceptions.PolarsError, OSError
         Where there is none, or it cannot be read.
     """
-    files = _files_at(scan, _paths_of(scan))
-    if not files or not all(file.is_dated for file in files):
-        return schema_over(scan, [])
-    return _schema_of_files(ByContent(scan), stamp_of(files))
+    paths = _paths_of(scan)
+    stores = {(Storage.of(scan), "/".join(path.split("/", 3)[:3])) for path in paths if is_remote(path)}
+    # Where a store has not answered yet, Polars is the first to ask: it gives up sooner, and users know its errors.
+    files = _files_at(scan, paths) if stores <= _ANSWERED else []
+    if files and all(file.is_dated for file in files):
+        return _schema_of_files(ByContent(scan), stamp_of(files))
+    schema = schema_over(scan, [])
+    _ANSWERED.update(stores)
+    return schema
+
+
+_ANSWERED: set[tuple[Storage, str]] = set()  # object stores, by how they are reached and their bucket
 
 
 @lru_cache(maxsize=256)

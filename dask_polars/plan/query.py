@@ -209,6 +209,8 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
         )
     try:
         planner.schema(root)
+    except OSError:
+        raise  # whatever cannot be read would keep the user waiting once more
     except (Exception, pl.exceptions.PanicException):
         schema_of(query)  # a wrong query fails here, as it would with Polars, which speaks of the whole
         raise
