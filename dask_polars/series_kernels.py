@@ -242,8 +242,15 @@ def run_rolling(own: pl.DataFrame, context: pl.DataFrame, index: int, template: 
 
 
 def run_dynamic(own: pl.DataFrame, context: pl.DataFrame, index: int, template: bytes) -> pl.LazyFrame:
-    """Run a group_by_dynamic over a partition and its context; the fragment keeps the windows that start in it."""
-    return bind(template, [with_context(own, context, index)[0].lazy()])
+    """
+    Run a group_by_dynamic over a partition and its context, from the first window that starts in it to the last one.
+
+    The fragment tells by the column ``OWN`` of a window whether it starts in the partition. Polars computes nothing of
+    windows that are sliced off, which are not whole.
+    """
+    windows = bind(template, [with_context(own, context, index)[0].lazy()])
+    starting = windows.select(OWN).collect(engine="in-memory").to_series().arg_true()
+    return windows.slice(starting[0], starting[-1] - starting[0] + 1) if starting.len() else windows.clear()
 
 
 def assign_windows(rows: pl.DataFrame, bounds: pl.DataFrame, name: str, template: bytes) -> pl.DataFrame:

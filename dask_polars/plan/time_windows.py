@@ -58,6 +58,7 @@ from dask_polars.series_kernels import (
 )
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 
+HAVING = "__dp_having_"
 _OPERATIONS = {"dynamic": "group_by_dynamic", "rolling": "rolling"}
 _INTEGERS = {"dynamic": (pl.Int32, pl.Int64), "rolling": (pl.Int32, pl.Int64, pl.UInt32, pl.UInt64)}
 
@@ -103,10 +104,8 @@ def lower_windows(planner: Planner, region: Region) -> Stage:
     if rows.npartitions == 1:
         rows = _checked(planner, core, rows) if kind == "dynamic" else rows
         return planner.fragment(_OPERATIONS[kind], region.build, [rows], [planner.schema(core.input)])
-    if kind == "rolling":
-        return _over(planner, region, _with_context(planner, core, source, rows, kind))
-    if _overlap(windows_of(core)):
-        return _over(planner, region, _with_context(planner, _of_own_windows(planner, core), source, rows, kind))
+    if kind == "rolling" or _overlap(windows_of(core)):
+        return _in_partitions(planner, region, source, rows, kind)
     return _as_groups(planner, region, source, rows)
 
 
@@ -128,8 +127,6 @@ def _not_distributed(planner: Planner, core: Node, kind: str) -> str | None:
         return "windows of another kind than the index"
     if any(step["negative"] or not _is_some(step) for step in steps if step is not windows["offset"]):
         return "windows of no length"
-    if kind == "rolling" and not core.fields["keys"] and core.fields["predicates"]:
-        return "a condition on the windows"
     return None
 
 
@@ -139,15 +136,6 @@ def _is_some(duration: Mapping[str, Any]) -> bool:
 
 def _overlap(windows: Mapping[str, Any]) -> bool:
     return windows["every"] != windows["period"]
-
-
-def _over(planner: Planner, region: Region, stage: Stage) -> Stage:
-    """Put the chain of a region on top of the stage of its core."""
-    if not region.chain:
-        return stage
-    return planner.fragment(
-        stage.operation, lambda leaves: region.over(leaves[0]), [stage], [planner.schema(region.core)]
-    )
 
 
 # ---------------------------------------------------------------- groups
@@ -239,9 +227,35 @@ def reach_of(operation: str, bounds: Stage, lower: Any, upper: tuple[Any, ...]) 
     )
 
 
+def _in_partitions(planner: Planner, region: Region, source: Node, rows: Stage, kind: str) -> Stage:
+    """
+    Compute the windows of each partition over its rows and their context.
+
+    Windows of the context are not whole, and an aggregation may fail in such: so they are cut off before anything is
+    computed of them, which a condition on the windows would be. It becomes a column, and a filter afterwards.
+    """
+    core = region.core
+    conditions = [alias(tree, f"{HAVING}{index}") for index, tree in enumerate(core.fields["predicates"])]
+    if kind == "dynamic":
+        conditions.append(alias({"Agg": {"First": column(OWN)}}, OWN))
+    every = core.with_fields(aggs=[*core.fields["aggs"], *conditions], predicates=[])
+    stage = _with_context(planner, every, source, rows, kind)
+    if not conditions and not region.chain:
+        return stage
+    names = [column(name) for name in planner.schema(core)]
+
+    def build(leaves: Sequence[Node]) -> Node:
+        (node,) = leaves
+        for tree in conditions:
+            node = filter_node(column(output_name(tree)), node)
+        return region.over(select_node(None, names, node) if conditions else node)
+
+    return planner.fragment(stage.operation, build, [stage], [stage.schema])
+
+
 def _with_context(planner: Planner, core: Node, source: Node, rows: Stage, kind: str) -> Stage:
     operation = _OPERATIONS[kind]
-    windows = windows_of(_group_by_in(core))
+    windows = windows_of(core)
     name = windows["index_column"]
     bounds = bounds_of(planner, operation, source, rows, column(name), rows.schema[name])
     lower, upper = (windows["offset"], (windows["offset"], windows["period"]))
@@ -255,12 +269,11 @@ def _with_context(planner: Planner, core: Node, source: Node, rows: Stage, kind:
         (name,),
         rows.npartitions,
     )
-    schema = {**planner.schema(_group_by_in(core).input), **({} if kind == "rolling" else {OWN: pl.Boolean()})}
-    leaf = slot(0, schema)
-    template = encode(_replace_bottom(core, leaf))
+    flag = {} if kind == "rolling" else {OWN: pl.Boolean()}
+    node = core.with_inputs((slot(0, {**planner.schema(core.input), **flag}),))
     function = run_rolling if kind == "rolling" else run_dynamic
     sources = [Input(rows), Input(context)]
-    return _call(planner, operation, core, function, sources, template, npartitions=rows.npartitions)
+    return _call(planner, operation, node, function, sources, encode(node), npartitions=rows.npartitions)
 
 
 def send_rows(
@@ -294,32 +307,6 @@ def send_rows(
         kind="context",
         method=planner.options.shuffle_method,
     )
-
-
-def _group_by_in(node: Node) -> Node:
-    while node.kind != "GroupBy":
-        node = node.input
-    return node
-
-
-def _replace_bottom(node: Node, leaf: Node) -> Node:
-    """Put a leaf in place of the input of the group_by."""
-    if node.kind == "GroupBy":
-        return node.with_inputs((leaf,))
-    return node.with_inputs((_replace_bottom(node.input, leaf),))
-
-
-def _of_own_windows(planner: Planner, core: Node) -> Node:
-    """Keep the windows of a group_by_dynamic whose first row is one of the partition itself."""
-    flag = alias({"Agg": {"First": column(OWN)}}, OWN)
-    flagged = core.with_fields(aggs=[*core.fields["aggs"], flag]).with_inputs((_with_flag(planner, core.input),))
-    names = [column(name) for name in planner.schema(core)]
-    return select_node(None, names, filter_node(column(OWN), flagged))
-
-
-def _with_flag(planner: Planner, node: Node) -> Node:
-    """Stand for rows with the flag that tells rows of a partition from its context."""
-    return slot(0, {**planner.schema(node), OWN: pl.Boolean()})
 
 
 # ---------------------------------------------------------------- windows as groups

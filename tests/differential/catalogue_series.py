@@ -68,7 +68,7 @@ ROLLING = [
     case("rolling_by_floats", lambda t: t.ts.rolling("ts", period="2h", group_by="v").agg(c("n"))),
     case("rolling_by_sorted_in_groups", lambda t: t.ts.sort("sym", "ts", "v").rolling("ts", period="2h", group_by="sym").agg(c("n").sum())),
     case("rolling_by_one_group", lambda t: t.ts.with_columns(k=pl.lit("x")).rolling("ts", period="1h", group_by="k").agg(c("n"))),
-    case("rolling_having", lambda t: t.ts.rolling("ts", period="1h").having(pl.len() > 2).agg(c("n")), local=True),
+    case("rolling_having", lambda t: t.ts.rolling("ts", period="1h").having(pl.len() > 2).agg(c("n"))),
     case("rolling_map_groups", lambda t: t.ts.rolling("ts", period="1h").map_groups(lambda df: df.head(1), schema=dict(t.ts.collect_schema())), local=True),
 ]  # fmt: skip
 

@@ -83,23 +83,43 @@ def random_index(rng: random.Random, rows: int) -> tuple[pl.Series, Callable[[],
     return index, step
 
 
-def random_windows(rng: random.Random, step: Callable[[], str]) -> Callable[[Any], Any]:
+Windows = Callable[..., Any]
+
+
+def random_windows(rng: random.Random, step: Callable[[], str]) -> Windows:
     offset = rng.choice([None, "", "-"])
     shared: dict[str, Any] = {"closed": rng.choice(CLOSED), "group_by": rng.choice([None, None, "k"])}
     if offset is not None:
         shared["offset"] = offset + step()
-    aggregations = [c("i").alias("rows"), c("v").sum(), c("i").first()]
     kind = rng.random()
+    period = step()
     if kind < 0.3:
         keys = shared.pop("group_by")
-        columns = [item.rolling("t", period=step(), **shared) for item in aggregations]
-        return lambda lf: lf.with_columns(item.over(keys) if keys else item for item in columns)
+
+        def columns(lf: Any, aggregations: list[pl.Expr], *_: pl.Expr) -> Any:
+            found = [item.rolling("t", period=period, **shared) for item in aggregations]
+            return lf.with_columns(item.over(keys) if keys else item for item in found)
+
+        return columns
     if kind < 0.6:
-        period = step()
-        return lambda lf: lf.rolling("t", period=period, **shared).agg(aggregations)
+        return lambda lf, aggregations, *having: (
+            lf.rolling("t", period=period, **shared).having(having).agg(aggregations)
+        )
     shared |= {"every": step(), "period": rng.choice([None, step()]), "include_boundaries": True}
     shared |= {"label": rng.choice(["left", "right", "datapoint"]), "start_by": rng.choice(["window", "datapoint"])}
-    return lambda lf: lf.group_by_dynamic("t", **shared).agg(aggregations)
+    return lambda lf, aggregations, *having: lf.group_by_dynamic("t", **shared).having(having).agg(aggregations)
+
+
+def only_in(windows: list[list[int]]) -> pl.Expr:
+    """An aggregation that fails in any other window of rows: in one that is cut off, for one."""
+    known = {(), *map(tuple, windows)}
+
+    def checked(rows: pl.Series) -> int:
+        if tuple(rows) not in known:
+            raise ValueError(f"{rows.to_list()} is no window")
+        return rows.len()
+
+    return c("i").map_batches(checked, returns_scalar=True, return_dtype=pl.Int64).alias("checked")
 
 
 def same(query: Callable[[Any, Any], Any], frames: tuple[pl.DataFrame, ...], rng: random.Random) -> None:
@@ -126,7 +146,10 @@ def test_random_windows(seed: int) -> None:
     }
     frame = pl.DataFrame(columns, schema={"i": pl.Int64, "v": pl.Float64, "k": pl.String}).with_columns(index)
     windows = random_windows(rng, step)
-    same(windows, (frame,), rng)
+    aggregations = [c("i").alias("rows"), c("v").sum(), c("i").first()]
+    known = windows(frame.lazy(), [c("i").alias("rows")]).collect()["rows"].to_list()
+    having = [pl.len() > 1, c("i").max() >= 3] if rng.random() < 0.3 else []
+    same(lambda lf: windows(lf, [*aggregations, only_in(known)], *having), (frame,), rng)
 
 
 @pytest.mark.parametrize("seed", range(60))
