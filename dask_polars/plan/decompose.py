@@ -125,6 +125,8 @@ class Decomposition:
         name, value = self._single_input(tree)
         if name is None or (value is not None and shape(value) not in (Shape.ROW, Shape.ROWS)):
             return None
+        if name == "Product" and self.dtype_of(tree).is_decimal():
+            return None  # each product is rounded, so it matters in which order
         if name in _SELF_COMBINING:
             return self._self_combining(tree)
         if name in _COUNTING:

@@ -47,6 +47,7 @@ from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, wi
 from dask_polars.plan.stages import KeyStage, Placement, Size, Stage
 from dask_polars.plan.steps import Question, could_be_below
 from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
+from dask_polars.plan.true_types import another_type
 from dask_polars.plan.wide import as_long_as_rows, with_columns_of_other_rows, with_key_columns
 
 
@@ -262,6 +263,9 @@ def _lower_whole_groups(planner: Planner, region: Region) -> Stage:
 def _whole_groups_in_order(planner: Planner, region: Region, rows: Stage, outputs: int) -> Stage:
     """Groups in the order of their first rows: by the position of these."""
     core = region.core
+    mistaken = another_type(core, core.fields["aggs"], planner.schema(core.input))
+    if mistaken is not None:
+        return gather_and_run(planner, region, "group_by", mistaken)
     shuffled = hash_shuffle(planner, "groupby-shuffle", with_position(rows), core.fields["keys"], outputs)
     if core.fields["apply"] is not None:
         node = with_positions(core, POSITION, planner.schema(core))

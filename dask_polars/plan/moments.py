@@ -183,13 +183,15 @@ def correlation(taken: Decomposition, tree: Expression) -> Expression | None:
     Returns
     -------
     expression, or None
-        None for a correlation of ranks, and for what is not computed from single rows.
+        None for a correlation of ranks, for what is not computed from single rows, and for what Polars refuses.
     """
     method = tree["Function"]["function"]["Correlation"]["method"]
     inputs = tree["Function"]["input"]
     if any(shape(item) is not Shape.ROW for item in inputs) or kind_of(method) not in ("Pearson", "Covariance"):
         return None
     dtype = taken.dtype_of(tree)
+    if not all(found.is_float() or found.is_integer() for found in map(taken.dtype_of, inputs)):
+        return None
     # Values of a row count where there are both of them.
     one, other = (to_expr(item).cast(pl.Float64) for item in inputs)
     one, other = pl.when(other.is_not_null()).then(one), pl.when(one.is_not_null()).then(other)
@@ -204,7 +206,10 @@ def correlation(taken: Decomposition, tree: Expression) -> Expression | None:
     if kind_of(method) == "Covariance":
         ddof = method["Covariance"]
         return decode_expr(pl.when(n > ddof).then(products / (n - ddof)).cast(dtype))
-    return decode_expr(pl.when(n > 0).then(products / (x.squares() * y.squares()).sqrt()).cast(dtype))
+    # Of no values it is null, and in groups NaN.
+    of_nothing = pl.lit(None if taken.whole else float("nan"), dtype=pl.Float64)
+    found = products / (x.squares() * y.squares()).sqrt()
+    return decode_expr(pl.when(n > 0).then(found).otherwise(of_nothing).cast(dtype))
 
 
 # ---------------------------------------------------------------- entropy

@@ -23,6 +23,7 @@ from dask_polars.dsl.codec import to_expr
 from dask_polars.dsl.expressions import (
     Expression,
     Shape,
+    aggregation_of,
     alias,
     column,
     function_name,
@@ -32,7 +33,14 @@ from dask_polars.dsl.expressions import (
 )
 from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import expression_dtypes, group_by_node, sort_node, with_columns_node
+from dask_polars.dsl.schemas import (
+    empty_leaf,
+    expression_dtypes,
+    group_by_node,
+    select_node,
+    sort_node,
+    with_columns_node,
+)
 from dask_polars.plan.decompose import Decomposition
 from dask_polars.plan.group_by import is_placed
 from dask_polars.plan.planner import Planner
@@ -40,6 +48,7 @@ from dask_polars.plan.regions import Region
 from dask_polars.plan.reread import StageSource, kept
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, Size, Stage
+from dask_polars.plan.true_types import another_type
 from dask_polars.plan.wide import Item, Rows, computes
 from dask_polars.wide_kernels import join_groups
 
@@ -53,7 +62,9 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
         return "a literal series inside of `over`"
     if window["mapping"] != "GroupsToRows" and _is_whole(tree):
         return "a list of all rows beside each row"
-    return None
+    if any(function_name(item) in ("LowerBound", "UpperBound") for item in walk_expression(window["function"])):
+        return "the bound of a type inside of `over`"
+    return another_type(select_node(None, [tree], empty_leaf(schema)), [tree], schema)
 
 
 def has_rows_of_its_own(tree: Expression) -> bool:
@@ -232,6 +243,12 @@ def _is_aggregation(item: Item, schema: SchemaDict) -> bool:
     if window["mapping"] != "GroupsToRows" or window["order_by"] is not None:
         return False
     if shape(window["function"]) is not Shape.SCALAR or _is_whole(item.tree):
+        return False
+    inside = list(walk_expression(window["function"]))
+    # Of no values, and of some types, these give in windows what they do not give in groups.
+    if any(function_name(tree) in ("Correlation", "Bitwise") for tree in inside):
+        return False
+    if item.dtype.is_nested() and any((aggregation_of(tree) or ("",))[0] in ("Min", "Max") for tree in inside):
         return False
     taken = Decomposition(lambda tree: expression_dtypes([tree], schema)[0], whole=False)
     return taken.finals([alias(window["function"], item.name)]) is not None

@@ -108,7 +108,10 @@ AGGS = [
     case("agg_literal_sum", by("g")(pl.lit(1).sum().alias("one")), "any", local=True),
     case("agg_plus_literal", by("g")(c("y").sum() + 1, s=c("y").max() * pl.lit(2)), "any"),
     case("agg_nested", by("g")((c("y") - c("y").mean()).abs().sum()), "any", local=True),
-    case("agg_correlation", by("h")(pl.corr("y", "id")), "any", local=True),
+    case("agg_correlation", by("k")(pl.corr("y", "id"), n=pl.corr(c("y").replace(0.5, None), "x"), d=c("dec").product()), "any"),
+    case("agg_another_type", by("g", maintain_order=True)(
+        c("b", "lst", "lss", "arr").quantile(0.5), t=c("tm").sqrt()
+    ), local=True),
     case("agg_weighted_mean", by("g")(((c("y") * c("h")).sum() / c("h").cast(pl.Int64).sum()).alias("wm")), "any"),
     case("agg_cast_round", by("g")(c("x").mean().round(1).cast(pl.String)), "any"),
     case("agg_sorted_list", by("g")(c("x").sort(), r=c("id").reverse()), "any", local=True),

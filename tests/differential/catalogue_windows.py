@@ -100,6 +100,20 @@ CASES = [
     case("over_order_by", order_by),
     case("over_order_by_alone", order_by_alone),
     case(
+        "over_another_type",
+        lambda t: t.a.select(
+            c("b", "lst").quantile(0.5).over("g"), i=c("b").interpolate().over("g"), k=c("k").lower_bound().over("g")
+        ),
+        local=True,
+    ),
+    case("over_no_values", lambda t: t.a.select(r=pl.corr("y", "x").over("k"), b=c("b").bitwise_and().over("h", "g"))),
+    case(
+        "over_without_order",
+        lambda t: t.a.select(c("st").max().over("h")),
+        raises="small empty allnull one dup none_right",
+        messages=False,
+    ),
+    case(
         "over_lists",
         lambda t: t.a.select("id", w=c("h").over("g", mapping_strategy="join"), i=c("y").implode().over("g")),
     ),

@@ -89,6 +89,8 @@ RUN_TIME: dict[str, Query] = {
         pl.when(c("id") == 22).then(pl.lit("x")).otherwise(pl.lit("1")).cast(pl.Int64)
     ),
     "strict_cast_enum": lambda t: t.a.select(c("g").cast(pl.Enum(["a"]))),
+    "covariance_of_decimals": lambda t: t.a.group_by("g").agg(pl.cov("dec", "id")),
+    "correlation_of_booleans": lambda t: t.a.select(pl.corr("b", "b")),
     "bad_date": lambda t: t.a.select(c("s").str.to_date("%Y-%m-%d")),
     "replace_strict_missing": lambda t: t.a.select(c("g").replace_strict({"a": 1})),
     "list_get_out_of_bounds": lambda t: t.a.select(c("lst").list.get(5)),
