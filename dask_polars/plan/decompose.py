@@ -28,6 +28,7 @@ from dask_polars.dsl.expressions import (
     named_like,
     shape,
     to_expr,
+    walk_expression,
 )
 from dask_polars.plan import moments, sequences
 
@@ -256,6 +257,11 @@ class Decomposition:
             values.unique().implode(), lambda part: part.explode(empty_as_null=False).unique().implode()
         )
         return decode_expr(parts.list.len())
+
+
+def counts_values(tree: Expression) -> bool:
+    """Say whether different values are counted, which in parts travel as lists of one row: right for few of them only."""
+    return any((aggregation_of(item) or ("",))[0] == "NUnique" for item in walk_expression(tree))
 
 
 def _weighted_mean(mean: pl.Expr, count: pl.Expr) -> pl.Expr:

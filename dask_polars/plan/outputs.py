@@ -36,7 +36,7 @@ from dask_polars.dsl.expressions import (
 )
 from dask_polars.dsl.nodes import Node, walk
 from dask_polars.dsl.schemas import expression_dtypes, select_node
-from dask_polars.plan.decompose import Decomposition
+from dask_polars.plan.decompose import Decomposition, counts_values
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.hconcat import beside_node
 from dask_polars.plan.planner import OUR_SCHEMAS, Planner, lowers
@@ -214,7 +214,7 @@ class Lifter:
         value = rule(self, tree) if rule is not None else None
         if value is not None:
             return value
-        if self._in_parts(tree, self.base):
+        if self._in_parts(tree, self.base) and not counts_values(tree):
             return Lifted(self.base, tree, scalar=True)
         below = children(tree)
         if not below:

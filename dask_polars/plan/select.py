@@ -19,19 +19,17 @@ from dask_polars.dsl.codec import decode_expr, to_expr
 from dask_polars.dsl.expressions import (
     Expression,
     Shape,
-    aggregation_of,
     column,
     columns_of,
     expand,
     null_column,
     reads_rows,
     shape,
-    walk_expression,
 )
 from dask_polars.dsl.leaves import Demand
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import empty_leaf, expression_dtypes, select_node
-from dask_polars.plan.decompose import Decomposition
+from dask_polars.plan.decompose import Decomposition, counts_values
 from dask_polars.plan.fallback import gather_and_run, lower_fallback, operation_of
 from dask_polars.plan.own_rows import lower_columns, lower_predicate
 from dask_polars.plan.planner import Planner, lowers
@@ -124,7 +122,7 @@ def _lower_aggregation(planner: Planner, region: Region) -> Stage:
     schema = planner.schema(core.input)
     taken = Decomposition(lambda tree: expression_dtypes([tree], schema)[0], whole=True)
     finals = taken.finals(core.fields["expr"])
-    if finals is not None and any(_counts_values(tree) for tree in core.fields["expr"]):
+    if finals is not None and any(counts_values(tree) for tree in core.fields["expr"]):
         # Different values travel as lists of one row, which is right for few of them only.
         (source,) = planner.push_down(core.with_inputs, [core.input])
         if not planner.is_small(planner.lower(source).size):
@@ -147,10 +145,6 @@ def _lower_aggregation(planner: Planner, region: Region) -> Stage:
 
     one_row = Size.guess(1, planner.schema(core), exact=True)
     return planner.fragment("aggregate", build, [combined], [parts.schema], size=one_row)
-
-
-def _counts_values(tree: Expression) -> bool:
-    return any((aggregation_of(item) or ("",))[0] == "NUnique" for item in walk_expression(tree))
 
 
 def cast_to(planner: Planner, node: Node, schema: Any) -> Node:

@@ -49,7 +49,10 @@ QUANTILES = [
 
 DISTINCT = [
     case("n_unique_wide", select((cs.all() - cs.nested()).n_unique())),
-    case("n_unique_of_expression", select((c("id") % 4).n_unique(), z=c("g").filter(c("h") == 1).n_unique())),
+    case(
+        "n_unique_of_expression",
+        select((c("id") % 4).n_unique(), z=c("g").filter(c("h") == 1).n_unique(), m=c("g").n_unique() * 2),
+    ),
     case("approx_n_unique", select(c("g", "k", "id", "d").approx_n_unique()), local=True),
     case("unique", select(c("g").unique()), "any"),
     case("unique_ordered", select(c("g").unique(maintain_order=True))),
