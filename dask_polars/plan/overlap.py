@@ -17,14 +17,23 @@ from typing import Any
 
 import polars as pl
 
-from dask_polars.dsl.codec import to_expr
-from dask_polars.dsl.expressions import Expression, Shape, column, columns_of, function_name, shape
+from dask_polars.dsl.codec import decode_expr, to_expr
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    aggregation_of,
+    column,
+    columns_of,
+    function_name,
+    kind_of,
+    shape,
+)
 from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import per_partition
 from dask_polars.plan.slice import rows_before
 from dask_polars.plan.stages import CallStage, Input, Mode, SchemaDict, ShuffleStage, Size, Stage
-from dask_polars.plan.wide import Item, Rows, computes
+from dask_polars.plan.wide import Item, Rows, computes, dtype_of, means
 from dask_polars.shuffle.frames import PARTITION_COLUMN
 from dask_polars.wide_kernels import SIDE, edges_of, pick_edges, send_edges, spread_edges, with_overlap
 
@@ -67,6 +76,42 @@ def refuses(tree: Expression, schema: SchemaDict) -> str | None:
     if name == "Diff" and tree["Function"]["function"]["Diff"] != "Ignore":
         return "`diff` that drops rows"
     return None if reach(tree) is not None else f"how far `{name}` looks is not a number"
+
+
+@means("Shift", "ShiftAndFill")
+def as_picked(tree: Expression, schema: SchemaDict) -> Expression | None:
+    """
+    Write a shift by a number of rows that is counted as one that picks rows by their numbers.
+
+    Where the number may be null it is left alone, since Polars refuses that.
+    """
+    values, count, *fill = tree["Function"]["input"]
+    if shape(count) is not Shape.SCALAR or any(shape(item) not in (Shape.LITERAL, Shape.SCALAR) for item in fill):
+        return None
+    if not (_is_counted(count) and dtype_of(count, schema).is_integer()):
+        return None
+    number = pl.int_range(pl.len()) - to_expr(count).cast(pl.Int64)
+    # A negative number would count from the end.
+    picked = to_expr(values).gather(pl.when(number >= 0).then(number), null_on_oob=True)
+    if fill:
+        picked = pl.when(number.is_between(0, pl.len(), closed="left")).then(picked).otherwise(to_expr(fill[0]))
+    return decode_expr(picked)
+
+
+def _is_counted(tree: Expression) -> bool:
+    """Say whether an expression is computed of counts and sums, which are never null."""
+    kind = kind_of(tree)
+    if kind == "Literal":
+        return pl.select(to_expr(tree)).item() is not None
+    if kind == "BinaryExpr":
+        inputs = [tree[kind]["left"], tree[kind]["right"]]
+        return tree[kind]["op"] in ("Plus", "Minus", "Multiply") and all(map(_is_counted, inputs))
+    if kind == "Cast":
+        return bool(tree[kind]["options"] == "Strict") and _is_counted(tree[kind]["expr"])
+    if function_name(tree) == "Negate":
+        return _is_counted(tree["Function"]["input"][0])
+    counts = (aggregation_of(tree) or ("",))[0] in ("Count", "NUnique", "Sum")
+    return kind == "Len" or counts or function_name(tree) == "NullCount"
 
 
 @computes(*_KINDS, refuses=refuses)

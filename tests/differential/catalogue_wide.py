@@ -157,6 +157,22 @@ EXPONENTIAL = [
 OVERLAP = [
     case("shift_everything", shift_everything),
     case("shift_fill", lambda t: t.a.select(a=c("x").shift(2, fill_value=0.0), b=c("s").shift(-9, fill_value="z"))),
+    case(
+        "shift_counted",
+        lambda t: t.a.select(
+            "id",
+            a=c("x").shift(c("x").null_count()),
+            b=c("s").shift(1 - pl.len().cast(pl.Int64), fill_value=c("s").max()),
+            d=(c("id") - c("id").shift(c("h").n_unique())).cum_sum(),
+        ).filter(c("id").shift(c("id").count() - 9).is_null()),
+    ),
+    case(
+        "shift_by_extreme",
+        lambda t: t.a.select(c("x").shift(c("h").max())),
+        local=True,
+        raises="empty allnull",
+        messages=False,
+    ),
     case("shift_frame", lambda t: t.a.shift(3)),
     case("diffs", diffs),
     case("pct_change", lambda t: t.a.select("id", *(c("y", "x").pct_change(n).name.suffix(f"{n}") for n in (1, 3)))),
