@@ -1,5 +1,5 @@
 """
-What Polars gives another type than the schema says: `quantile` of text in groups, for one.
+What Polars gives another type than the schema says: `quantile` of Booleans in groups, for one.
 
 Rows that are shuffled afterwards have to be of the types that the plan says. The answer is what Polars gives when a query runs.
 """
