@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dask
+import distributed
 import polars as pl
 
-_OURS = tuple(str(Path(file).parent) for file in (__file__, dask.__file__, pl.__file__))
+# `Client.compute` asks a collection several times for its plan: with the line of the user's, Python shows a warning once.
+_OURS = tuple(str(Path(file).parent) for file in (__file__, dask.__file__, distributed.__file__, pl.__file__))
 
 
 class FallbackWarning(UserWarning):
