@@ -175,7 +175,9 @@ class _Local:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(staging)
             except FileNotFoundError:
-                raise FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}") from None
+                error = FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}")
+                error.add_note("dask_polars: the directory above it is missing; `mkdir=True` makes it")
+                raise error from None
         if made:
             self.write(_MADE, json.dumps(made))
 
