@@ -92,7 +92,7 @@ def boxes_of(graph: StageGraph, profile: pl.DataFrame | None = None) -> list[Box
     found = []
     for stage in sorted(graph.walk(), key=lambda stage: graph.numbers[stage.token]):
         number = graph.numbers[stage.token]
-        lines = (f"[{number}] {title(stage)}", partitions_text(stage), *took.get(number, ()))
+        lines = (f"[{number}] {title(stage)}".replace("  ", " · "), partitions_text(stage), *took.get(number, ()))
         found.append(Box(stage, number, _kind(stage), lines))
     return found
 
