@@ -111,7 +111,7 @@ def _took(row: Mapping[str, Any]) -> Iterator[str]:
         yield "was there already"
         return
     if row["rows_out"] is not None:
-        yield f"gave {row['rows_out']:,} rows, {format_bytes(row['bytes_out'])}"
+        yield f"gave {_count(row['rows_out'], 'row')}, {format_bytes(row['bytes_out'])}"
     moved = [("read", row["bytes_read"]), ("shuffled", row["bytes_shuffled"]), ("spilled", row["bytes_spilled"])]
     parts = [
         format_time(row["wall"].total_seconds()),
@@ -346,7 +346,7 @@ _MANY_COLUMNS, _MANY_STAGES = 12, 24  # more are folded at first
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def frame_html(plan: Plan, schema: pl.Schema) -> str:

@@ -23,6 +23,7 @@ from dask.system import CPU_COUNT
 from distributed import Nanny, Worker
 
 from dask_polars import backend
+from dask_polars.shuffle.log import leave_out_routine
 from dask_polars.versions import _make_probe
 
 VARIABLE = "POLARS_MAX_THREADS"
@@ -196,6 +197,7 @@ def prepare_workers(client: Any) -> None:
     """
     if client.asynchronous or not _is_first_use(client):
         return
+    leave_out_routine()
     try:
         client.register_plugin(backend_plugin())
     except BaseException:
@@ -209,6 +211,7 @@ async def prepare_workers_async(client: Any) -> None:
     """Do what :func:`prepare_workers` does, for an asynchronous client."""
     if not _is_first_use(client):
         return
+    leave_out_routine()
     try:
         await client.register_plugin(backend_plugin())
     except BaseException:
