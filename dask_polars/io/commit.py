@@ -48,7 +48,12 @@ def check_free(target: Target) -> None:
     FileExistsError
         If there is a file, or a directory with files, and the target does not say that it is to be replaced.
     """
-    if not target.overwrite and _store(target).occupied():
+    try:
+        refused = not target.overwrite and _store(target).occupied()
+    except FileNotFoundError as error:  # of a bucket, without its name
+        error.add_note(f"dask_polars: looking for what is at {target.path} already")
+        raise
+    if refused:
         what = "is a directory that is not empty" if target.directory else "is there already"
         raise FileExistsError(
             f"{target.path} {what}: remove it, write to another place, or replace it with the option overwrite "
