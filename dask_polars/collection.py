@@ -377,6 +377,12 @@ class LazyFrame(LazyFrameMethods, Interop, DaskCollection):
     if not TYPE_CHECKING:  # else any name would do
 
         def __getattr__(self, name: str) -> Any:
+            if name in ("_ldf", "_lgb"):  # a function of Polars was given a collection
+                raise AttributeError(
+                    "this is a dask_polars.LazyFrame, and not one of Polars: use the function of dask_polars, if there is one "
+                    "(dp.collect_all, dp.concat), or give it lf.to_polars()",
+                    name=name,
+                )
             if name.startswith("_"):
                 raise AttributeError(name)
             # A name space that was registered with Polars, or an attribute that Polars knows to be gone.

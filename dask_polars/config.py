@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +13,8 @@ from typing import Any, Literal, get_args
 import dask.config
 import yaml
 from dask.utils import parse_bytes
+
+from dask_polars.errors import level_of_user
 
 NAMESPACE = "dask-polars"
 
@@ -90,6 +94,11 @@ class Options:
         ValueError
             For a value that an option cannot have.
 
+        Warns
+        -----
+        UserWarning
+            Of what is configured and is no option: Dask takes any name.
+
         Examples
         --------
         >>> from dask_polars.config import Options
@@ -103,6 +112,7 @@ class Options:
             # `dask.config.set` as a context forgets, on leaving, defaults that became known in it.
             default = defaults()[NAMESPACE][name]
             found[item.name] = dask.config.get(f"{NAMESPACE}.{name}", default) if given is None else given
+        _warn_of_others()
         return cls(**found)._checked()
 
     def _checked(self) -> Options:
@@ -124,6 +134,15 @@ class Options:
             count_keys_above=None if above is None else _at_least("count-keys-above", above, 0, parse_bytes),
             split_every=_at_least("split-every", self.split_every, 2, int),
         )
+
+
+def _warn_of_others() -> None:
+    given = dask.config.get(NAMESPACE, None) or {}
+    known = list(defaults()[NAMESPACE])
+    for name in sorted({str(name).replace("_", "-") for name in given}.difference(known)):
+        alike = get_close_matches(name, known, 1)
+        meant = f": did you mean {alike[0]}?" if alike else ""
+        warnings.warn(f"{NAMESPACE}.{name} is no option of dask_polars{meant}", stacklevel=level_of_user())
 
 
 def _at_least(name: str, value: Any, least: int, read: Callable[[Any], int]) -> int:

@@ -92,7 +92,7 @@ def boxes_of(graph: StageGraph, profile: pl.DataFrame | None = None) -> list[Box
     found = []
     for stage in sorted(graph.walk(), key=lambda stage: graph.numbers[stage.token]):
         number = graph.numbers[stage.token]
-        lines = (f"[{number}] {title(stage)}", partitions_text(stage), *took.get(number, ()))
+        lines = (f"[{number}] {title(stage)}".replace("  ", " · "), partitions_text(stage), *took.get(number, ()))
         found.append(Box(stage, number, _kind(stage), lines))
     return found
 
@@ -111,7 +111,7 @@ def _took(row: Mapping[str, Any]) -> Iterator[str]:
         yield "was there already"
         return
     if row["rows_out"] is not None:
-        yield f"gave {row['rows_out']:,} rows, {format_bytes(row['bytes_out'])}"
+        yield f"gave {_count(row['rows_out'], 'row')}, {format_bytes(row['bytes_out'])}"
     moved = [("read", row["bytes_read"]), ("shuffled", row["bytes_shuffled"]), ("spilled", row["bytes_spilled"])]
     parts = [
         format_time(row["wall"].total_seconds()),
@@ -346,7 +346,7 @@ _MANY_COLUMNS, _MANY_STAGES = 12, 24  # more are folded at first
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def frame_html(plan: Plan, schema: pl.Schema) -> str:

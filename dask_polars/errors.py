@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dask
+import distributed
 import polars as pl
 
-_OURS = tuple(str(Path(file).parent) for file in (__file__, dask.__file__, pl.__file__))
+# `Client.compute` asks a collection several times for its plan: with the line of the user's, Python shows a warning once.
+_OURS = tuple(str(Path(file).parent) for file in (__file__, dask.__file__, distributed.__file__, pl.__file__))
 
 
 class FallbackWarning(UserWarning):
@@ -39,8 +41,13 @@ def advise(error: BaseException, fallbacks: Iterable[str] = ()) -> None:
     fallbacks : iterable of str
         The operations of the query that all rows were gathered for.
     """
-    from distributed import KilledWorker
+    from distributed import CancelledError, KilledWorker
 
+    if isinstance(error, CancelledError) and "lost dependencies" in str(error):
+        error.add_note(
+            "dask_polars: what the query reads (of persist(), execute() or futures) is not on this cluster: it was computed on another "
+            "one, whose client has to be the current one (`with client.as_current():`), or was let go of when its client was closed"
+        )
     if not isinstance(error, KilledWorker):
         return
     gathered = ", ".join(fallbacks)

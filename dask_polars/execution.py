@@ -73,6 +73,10 @@ def choose_target(client: Any = None, scheduler: Any = None) -> Target:
         return Target(None)
     found = getattr(get, "__self__", None)
     if found is not None and hasattr(found, "scheduler_info"):
+        if getattr(found, "status", "running") in ("closing", "closed"):
+            raise RuntimeError(
+                "the client that was to run the query is closed: make a new one, or leave it out for the current one"
+            )
         from dask_polars.versions import check_cluster
         from dask_polars.workers import prepare_workers
 

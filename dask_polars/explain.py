@@ -135,7 +135,7 @@ def title(stage: Stage) -> str:
     if isinstance(stage, HeadStage):
         return f"HEAD {stage.rows}  as few partitions as it takes"
     if isinstance(stage, ScanStage):
-        what = stage.note or f"{stage.nfiles} files"
+        what = stage.note or f"{stage.nfiles} file{'s' * (stage.nfiles != 1)}"
         if stage.placement is not None:
             what += f", cut at values of {stage.placement.columns[0]}"
         return f"SCAN {stage.operation.removeprefix('scan-')}  {what}"

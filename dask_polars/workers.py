@@ -15,13 +15,15 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import dask.config
 from dask.system import CPU_COUNT
-from distributed import Nanny, Worker, WorkerPlugin
+from distributed import Nanny, Worker
 
 from dask_polars import backend
+from dask_polars.shuffle.log import leave_out_routine
 from dask_polars.versions import _make_probe
 
 VARIABLE = "POLARS_MAX_THREADS"
@@ -71,6 +73,40 @@ def dask_polars_threads(dask_worker):
 """
 _probe = _make_probe(_PROBE_SOURCE, "dask_polars_threads")
 
+_PLUGIN_SOURCE = """
+from importlib.metadata import version
+from logging import getLogger
+
+from distributed import WorkerPlugin
+
+class DaskPolarsBackend(WorkerPlugin):
+    name = "dask-polars-backend"
+    idempotent = True
+
+    def __init__(self, polars):
+        self.polars = polars  # the version of the client
+
+    async def setup(self, worker):
+        try:
+            from dask_polars.backend import enable_wire
+
+            found = version("polars")
+        except ImportError as error:
+            await self.warn(worker, str(error))
+            return
+        if found != self.polars:
+            await self.warn(worker, "it has polars " + found + ", and the client " + self.polars)
+        enable_wire()
+
+    async def warn(self, worker, reason):
+        text = "dask_polars: a worker has joined the cluster that cannot run its queries: " + reason
+        getLogger("distributed.worker").warning(text)
+        # Without the address, so that clients show it once for many workers that are alike. It is waited for, since the worker may
+        # be gone when it has read its first tasks.
+        text += ". `dask-polars doctor` tells who has what"
+        await worker.scheduler.log_event(topic="warn", msg=text)
+"""
+
 Report = Mapping[str, Any]
 
 
@@ -78,15 +114,18 @@ class OversubscriptionWarning(UserWarning):
     """The workers of a machine have more Polars threads than the machine has cores."""
 
 
-class BackendPlugin(WorkerPlugin):
-    """Makes Polars frames known to Dask on every worker, also on those that join later."""
+def backend_plugin() -> Any:
+    """
+    Make the plugin that makes Polars frames known to Dask on every worker, also on those that join later.
 
-    name = "dask-polars-backend"
-    idempotent = True
-
-    def setup(self, worker: Worker) -> None:
-        """Register, before the worker takes any task."""
-        backend.enable_wire()
+    Returns
+    -------
+    distributed.WorkerPlugin
+        Its class goes by value, as text: a worker that cannot read its plugins stays on the list of the scheduler, is given
+        tasks and never runs them. So one that lacks dask_polars, or has another Polars, starts all the same, and the clients
+        warn of it (:func:`dask_polars.versions.check_cluster` refuses those that are there before a query).
+    """
+    return _make_probe(_PLUGIN_SOURCE, "DaskPolarsBackend")(version("polars"))
 
 
 def dask_setup(server: Any) -> None:
@@ -158,8 +197,9 @@ def prepare_workers(client: Any) -> None:
     """
     if client.asynchronous or not _is_first_use(client):
         return
+    leave_out_routine()
     try:
-        client.register_plugin(BackendPlugin())
+        client.register_plugin(backend_plugin())
     except BaseException:
         _prepared.pop(client, None)
         raise
@@ -171,8 +211,9 @@ async def prepare_workers_async(client: Any) -> None:
     """Do what :func:`prepare_workers` does, for an asynchronous client."""
     if not _is_first_use(client):
         return
+    leave_out_routine()
     try:
-        await client.register_plugin(BackendPlugin())
+        await client.register_plugin(backend_plugin())
     except BaseException:
         _prepared.pop(client, None)
         raise

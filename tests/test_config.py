@@ -75,6 +75,14 @@ def test_wrong_values(name: str, value: Any) -> None:
         Options.current(**{name.replace("-", "_"): value})
 
 
+def test_a_name_that_is_no_option() -> None:
+    with (
+        dask.config.set({"dask_polars.fallbak": "raise"}),
+        pytest.warns(UserWarning, match=r"dask-polars.fallbak is no option of dask_polars: did you mean fallback\?"),
+    ):
+        Options.current()
+
+
 def test_environment() -> None:
     code = "from dask_polars.config import Options; o = Options.current(); print(o.partition_size, o.fallback, o.split_every)"
     given = {"DASK_DASK_POLARS__PARTITION_SIZE": "2 MiB", "DASK_DASK_POLARS__FALLBACK": "silent"}

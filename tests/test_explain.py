@@ -45,8 +45,8 @@ def test_golden() -> None:
 def test_shuffles_say_kind_keys_partitions_and_bytes() -> None:
     with dask.config.set({"dask-polars.broadcast-limit": 0}):
         text = frame(3).join(frame(2), on="k").explain()
-    assert re.search(r"SHUFFLE \(hash\) by k  join-shuffle-left  \d partitions, 100 rows, ~900 B", text)
-    assert re.search(r"SHUFFLE \(hash\) by k  join-shuffle-right  \d partitions, ~?100 rows, ~", text)
+    assert re.search(r"SHUFFLE \(hash\) by k  join-left-shuffle  \d partitions, 100 rows, ~900 B", text)
+    assert re.search(r"SHUFFLE \(hash\) by k  join-right-shuffle  \d partitions, ~?100 rows, ~", text)
     assert "INNER JOIN" in text
     with dask.config.set({"dask-polars.partition-size": 100}):
         text = frame(3).sort("v", "k").explain()

@@ -97,6 +97,37 @@ def test_a_worker_without_memory() -> None:
     assert not notes(other)
 
 
+def test_a_client_that_is_closed() -> None:
+    class ClosedClient:
+        status, asynchronous = "closed", False
+
+        def scheduler_info(self) -> None: ...
+
+        def get(self) -> None: ...
+
+    with pytest.raises(RuntimeError, match="is closed: make a new one"):
+        frame().to_polars().collect(engine=dp.DaskEngine(ClosedClient()))
+
+
+def test_what_is_on_another_cluster() -> None:
+    from distributed import CancelledError
+
+    error = CancelledError("x cancelled for reason: lost dependencies.")
+    advise(error)
+    assert "with client.as_current()" in notes(error)
+
+
+def test_a_collection_for_polars() -> None:
+    with pytest.raises(AttributeError, match=r"dp\.collect_all"):
+        pl.collect_all([frame()])  # type: ignore[list-item]
+
+
+def test_a_directory_that_is_missing(sync: None, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        frame().sink_parquet(f"{tmp_path}/no/such/")
+    assert "`mkdir=True` makes it" in notes(caught.value)
+
+
 def test_what_is_wrong_with_an_argument(sync: None) -> None:
     with pytest.raises(ValueError, match="fallback must be one of warn, raise, silent, not 'loud'"):
         frame().collect(fallback="loud")

@@ -60,15 +60,15 @@ def check(profile: pl.DataFrame, lf: Any) -> None:
     assert profile["tasks"].to_list() == [item.expected for item in found.values()]
     assert profile["partitions"].to_list() == [item.stage.npartitions for item in found.values()]
 
-    scan = row(profile, "join-shuffle-left-partition")
+    scan = row(profile, "join-left-shuffle-partition")
     assert [name.split("] ")[1] for name in scan["fused"]] == ["scan-parquet", "scan-parquet"]
     assert (scan["rows_in"], scan["rows_out"], scan["files"]) == (FILES * ROWS, kept, FILES)
     assert scan["bytes_shuffled"] == 0
-    shuffle = row(profile, "join-shuffle-left")
+    shuffle = row(profile, "join-left-shuffle")
     assert (shuffle["rows_in"], shuffle["rows_out"], shuffle["files"]) == (kept, kept, 0)
     assert shuffle["bytes_shuffled"] > 0
     assert shuffle["rows_estimated"] == round(
-        next(s for s in walk_stages(plan.roots) if s.operation == "join-shuffle-left").size.rows
+        next(s for s in walk_stages(plan.roots) if s.operation == "join-left-shuffle").size.rows
     )
     last = row(profile, "sort")
     assert (last["rows_in"], last["rows_out"]) == (KEYS, KEYS)
@@ -99,7 +99,7 @@ def test_cluster(query: Any, client: Any) -> None:
         result, profile = query.profile()
         assert_frame_equal(result, query.to_polars().collect(engine="streaming"))
         check(profile, query)
-    assert row(profile, "join-shuffle-left")["wall"] > timedelta(0)
+    assert row(profile, "join-left-shuffle")["wall"] > timedelta(0)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="the system does not count what processes read")
@@ -240,7 +240,8 @@ def test_the_dashboard_names_operations(query: Any, client: Any, tmp_path: Path)
         _, profile = query.profile()
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     names = client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
-    for name in ("groupby", "join-shuffle-left-transfer", "shuffle-barrier"):
+    for name in ("groupby", "join-left-shuffle-transfer", "shuffle-barrier"):
         assert name in names
         assert name in report
-    assert set(profile["operation"]) > {"groupby", "join-shuffle-left"}
+    assert set(profile["operation"]) > {"groupby", "join-left-shuffle"}
+    assert {name for name in names if "fragments" in name} <= {"fragments"}  # one line for what tasks share

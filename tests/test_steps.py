@@ -69,7 +69,7 @@ def test_a_side_that_is_smaller_than_thought_is_broadcast(client: Any, ran: list
     got = many.join(more.filter(FEW), on="k").collect()
     assert_frame_equal(got, MANY.join(MORE.filter(FEW), on="k"), check_row_order=False)
     first, last = ran
-    assert kinds(first, ShuffleStage) == ["join-shuffle-left", "join-shuffle-right"]
+    assert kinds(first, ShuffleStage) == ["join-left-shuffle", "join-right-shuffle"]
     assert kinds(last, ShuffleStage) == []
     (kept,) = [stage for stage in walk_stages(last.roots) if isinstance(stage, KeyStage)]
     assert kept.size.rows == MORE.filter(FEW).height
@@ -172,7 +172,7 @@ def test_profiles_show_what_ran_in_each_step(
     assert rows[3, "groupby"]["rows_in"] == expected.height
     assert profile["step"].is_sorted()
     assert profile["stage"].n_unique() == profile.height
-    assert not set(profile["operation"]) & {"sizes", "join-shuffle-left"}
+    assert not set(profile["operation"]) & {"sizes", "join-left-shuffle"}
 
     graph: Any = query.show_graph(raw_output=True, profile=profile)
     assert f"step 1: gave {side['rows_out']} rows" in graph

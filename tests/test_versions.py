@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import cloudpickle
@@ -17,6 +18,7 @@ import pytest
 import dask_polars as dp
 from dask_polars import versions
 from dask_polars.versions import UnsupportedPolarsError, VersionMismatchError, check_local, compare
+from dask_polars.workers import backend_plugin
 
 SAME = {
     "python": "3.11.4",
@@ -152,9 +154,10 @@ def test_asynchronous_clients_are_left_alone() -> None:
 
 
 def test_the_probe_goes_by_value(tmp_path: Any) -> None:
-    """It runs in a process that can import neither polars nor dask_polars."""
+    """It runs in a process that can import neither polars nor dask_polars; and the plugin warns from there."""
     path = tmp_path / "probe"
-    path.write_bytes(cloudpickle.dumps((versions._probe, ["polars", "dask-polars", "surely-not-there"])))
+    sent = (versions._probe, ["polars", "dask-polars", "surely-not-there"], backend_plugin())
+    path.write_bytes(cloudpickle.dumps(sent))
     code = f"""
 import pickle, sys
 class Refuse:
@@ -163,20 +166,35 @@ class Refuse:
             raise ImportError(name)
 import cloudpickle
 sys.meta_path.insert(0, Refuse())
-probe, packages = pickle.load(open({str(path)!r}, "rb"))
+probe, packages, plugin = pickle.load(open({str(path)!r}, "rb"))
 try:
     print(probe(packages)["surely-not-there"])
 except ImportError:
     print(probe(["surely-not-there"])["surely-not-there"])
+
+class Worker:
+    async def log_event(self, topic, msg):
+        print(topic, msg)
+
+import asyncio, logging
+logging.disable()
+worker = Worker()
+worker.scheduler = worker
+asyncio.run(plugin.setup(worker))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=os.sep)
-    assert run.stdout.strip() == "missing"
+    missing, warning = run.stdout.splitlines()
+    assert missing == "missing"
+    assert warning.startswith(
+        "warn dask_polars: a worker has joined the cluster that cannot run its queries: dask_polars. "
+    )
 
 
 def test_the_probe_survives_distributed_pickle() -> None:
     from distributed.protocol.pickle import dumps
 
     assert b"dask_polars.versions" not in dumps(versions._probe)
+    assert b"dask_polars.workers" not in dumps(backend_plugin())
     assert pickle.loads(dumps(versions._probe))(["polars"])["polars"]
 
 
@@ -206,6 +224,10 @@ def test_graphs_that_dask_is_given_are_checked(client: Any, monkeypatch: pytest.
     # Where these run is said by whoever calls them.
     with pytest.warns(RuntimeWarning, match="Run on the workers"):
         assert dask.compute(lf, scheduler="sync")[0].item() == 3
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        assert client.compute(lf).result().item() == 3
+    assert [(item.filename, "Run on the workers" in str(item.message)) for item in said] == [(__file__, True)]
 
 
 @pytest.mark.cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from typing import Any
@@ -174,3 +175,22 @@ def test_a_cluster_of_others() -> None:
         big = pl.DataFrame({"a": range(100_000)})
         future = client.scatter(big)
         assert future.result().equals(big)
+
+
+def test_shuffles_that_go_well_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    from distributed.shuffle import _scheduler_plugin
+
+    from dask_polars.shuffle import log
+
+    log.leave_out_routine()
+    log.leave_out_routine()
+    assert _scheduler_plugin.logger.filters.count(log._FILTER) == 1
+    said = inspect.getsource(_scheduler_plugin)
+    assert all(text in said for text in log._ROUTINE)
+    ours, others = "a" * log._ID_LENGTH, "b" * 32
+    with caplog.at_level("WARNING", "distributed"):
+        for text in log._ROUTINE:
+            _scheduler_plugin.logger.warning(text, ours)
+            _scheduler_plugin.logger.warning(text, others)
+        _scheduler_plugin.logger.warning("Shuffle %s restarted due to stimulus '%s", ours, "x")
+    assert [record.args[0] for record in caplog.records if record.args] == [others, others, ours]

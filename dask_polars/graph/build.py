@@ -14,6 +14,7 @@ from operator import getitem
 from typing import Any
 
 from dask._task_spec import DataNode, GraphNode, Task, TaskRef
+from dask.tokenize import tokenize
 
 from dask_polars.graph import worker
 from dask_polars.graph.foreign import with_dependencies
@@ -230,7 +231,8 @@ class Builder:
             return value
         assert self._reader is not None
         name, reader, top = self._reader
-        key = f"{name}-fragments-{self.names.id(reader)}"
+        # Of one prefix, which is one line on the dashboard, where one for each stage would hide those of the work.
+        key = f"fragments-{tokenize(name, self.names.id(reader))[:20]}"
         if key not in self._places:
             # All of it, whichever partitions are wanted: equal keys stand for equal values.
             found = [item for item in self.names.inlined(top) if type(item) in _SHARED and item.npartitions > 1]

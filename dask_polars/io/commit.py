@@ -3,8 +3,8 @@ Output that appears as a whole or not at all.
 
 Files are written below a hidden directory beside the target, under names that no two attempts share. Then the files of
 those attempts that succeeded are put together there, and take the place of the target at once: by renaming, or in an
-object store by copies on the server, one after the other. That may be done twice, or partly: what was done is noted
-beside the files, and whoever comes later sees it.
+object store by copies on the server, which appear one after the other. That may be done twice, or partly: what was done is
+noted beside the files, and whoever comes later sees it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
+from dask_polars.io.copies import Copies, Copy
 from dask_polars.io.paths import filesystem, is_remote
 from dask_polars.io.targets import Target, Written
 
 _TRIES = 3
-_OPEN, _COMMIT, _WHOLE, _OLD, _MADE = "open", "commit-", "whole-", "old-", "made"
+_OPEN, _COMMIT, _WHOLE, _OLD, _SAVED, _MADE = "open", "commit-", "whole-", "old-", "saved-", "made"
 _COPIED = ".copied"
 # What file systems of fsspec call the time at which an object was written.
 _WRITTEN = ("LastModified", "last_modified", "updated", "mtime")
@@ -47,7 +48,12 @@ def check_free(target: Target) -> None:
     FileExistsError
         If there is a file, or a directory with files, and the target does not say that it is to be replaced.
     """
-    if not target.overwrite and _store(target).occupied():
+    try:
+        refused = not target.overwrite and _store(target).occupied()
+    except FileNotFoundError as error:  # of a bucket, without its name
+        error.add_note(f"dask_polars: looking for what is at {target.path} already")
+        raise
+    if refused:
         what = "is a directory that is not empty" if target.directory else "is there already"
         raise FileExistsError(
             f"{target.path} {what}: remove it, write to another place, or replace it with the option overwrite "
@@ -174,7 +180,9 @@ class _Local:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(staging)
             except FileNotFoundError:
-                raise FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}") from None
+                error = FileNotFoundError(f"No such file or directory (os error 2): {self.target.path}")
+                error.add_note("dask_polars: the directory above it is missing; `mkdir=True` makes it")
+                raise error from None
         if made:
             self.write(_MADE, json.dumps(made))
 
@@ -405,25 +413,73 @@ class _Remote:
         finals = [self._root(file.path) for file in placed]
         before = {self._root(file.path) for files in begun for file in files}
         stale = (self._content() if self.target.overwrite else before) - set(finals)
-        self.write(_COMMIT + uuid4().hex, _as_json(placed))
+        sources = [self._root(source) for source, _ in files]
+        sizes = [file.bytes for file in placed]
+        copies = Copies(self.fs, [Copy(*item) for item in zip(sources, finals, sizes, strict=True)])
         try:
-            if finals:
-                self.fs.copy([self._root(source) for source, _ in files], finals)
+            # First all that takes long: nothing is seen of it, and nothing that was there is touched.
+            copies.prepare()
+            saved = self._saved(finals)
+            self.write(_COMMIT + uuid4().hex, _as_json(placed))
+        except BaseException as error:
+            error.add_note(
+                f"dask_polars: the files of {self.target.path} could not all be copied; those that were there remain"
+            )
+            copies.abort()
+            raise
+        try:
+            copies.appear()
         except BaseException as error:
             error.add_note(f"dask_polars: the files of {self.target.path} could not all be copied into place")
-            if self.target.overwrite:
-                error.add_note("dask_polars: some of those that were there may be replaced; write them again")
-            else:
-                self._withdraw(finals, error)
+            if len(finals) > 1 or not self.target.overwrite:
+                self._put_back(finals, saved, error)
             raise
-        self._remove_all(sorted(stale))
+        self._remove_stale(sorted(stale))
 
-    def _withdraw(self, names: Sequence[str], error: BaseException) -> None:
-        """Remove what was copied into place before an error; where that fails too, the error says so."""
+    def _saved(self, finals: Sequence[str]) -> dict[str, str]:
+        """
+        Copy what is about to be replaced to the hidden directory, and give where to by where it was.
+
+        An attempt before this one may have replaced some of it: what it has saved, is what was there. One object takes the place of
+        another at once, or does not.
+        """
+        if not self.target.overwrite or len(finals) < 2:
+            return {}
+        notes = [name for name in self._find(self.staging) if name.startswith(f"{self.staging}/{_SAVED}")]
+        for name in notes:
+            return dict(json.loads(self.fs.cat_file(name).decode()))
+        token = uuid4().hex
+        replaced = sorted(self._content() & set(finals))
+        saved = {name: f"{self.staging}/{_OLD}{token}/{number}" for number, name in enumerate(replaced)}
+        if saved:
+            self.fs.copy(list(saved), list(saved.values()))
+        self.write(_SAVED + token, json.dumps(saved))
+        return saved
+
+    def _put_back(self, finals: Sequence[str], saved: Mapping[str, str], error: BaseException) -> None:
+        """Have what was there before an error, and nothing else; where that fails too, the error says so."""
         try:
-            self._remove_all(names)
+            self._remove_all([name for name in finals if name not in saved])
+            if saved:
+                self.fs.copy(list(saved.values()), list(saved))
         except Exception as other:
-            error.add_note(f"dask_polars: what was copied to {self.target.path} could not be removed: {other}")
+            error.add_note(
+                f"dask_polars: what was in {self.target.path} before could not be put back, so files of both runs may be "
+                f"there; write them again: {other}"
+            )
+
+    def _remove_stale(self, names: Sequence[str]) -> None:
+        try:
+            if names:
+                self.fs.rm(
+                    names
+                )  # they were listed a moment ago: to ask for each would have readers see both for longer
+        except BaseException as error:
+            error.add_note(
+                f"dask_polars: {self.target.path} has all of the new files, but not all of those that they replace could be "
+                "removed; write them again"
+            )
+            raise
 
     def _remove_all(self, names: Sequence[str]) -> None:
         there = [name for name in names if self.fs.exists(name)]

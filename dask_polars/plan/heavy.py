@@ -158,7 +158,7 @@ def routed_shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int
     """
     total = npartitions * BUCKETS
     sent = planner.fragment(
-        f"join-shuffle-{keyed.side}-partition",
+        f"join-{keyed.side}-shuffle-partition",
         # Rows whose null keys are spread are of no bucket that could be heavy.
         lambda leaves: numbered(leaves[0], keyed.keys, keyed.dtypes, total, keyed.nulls, BUCKET, spread_from=total),
         [rows],
@@ -166,7 +166,7 @@ def routed_shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int
     )
     schema: Mapping[str, pl.DataType] = {**rows.schema, BUCKET: pl.UInt32()}
     routed = CallStage(
-        operation=f"join-shuffle-{keyed.side}-route",
+        operation=f"join-{keyed.side}-shuffle-route",
         schema=schema,
         npartitions=rows.npartitions,
         size=rows.size,
@@ -178,4 +178,4 @@ def routed_shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int
         note="rows of heavy keys go to several partitions",
     )
     labels = tuple(output_name(key) for key in keyed.keys)
-    return shuffle_rows(planner, f"join-shuffle-{keyed.side}", routed, rows, npartitions, labels, "hash", None)
+    return shuffle_rows(planner, f"join-{keyed.side}-shuffle", routed, rows, npartitions, labels, "hash", None)

@@ -268,7 +268,7 @@ def _shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, rout
     """Bring rows of a side, maybe with their positions, to the partitions of their keys."""
     if routes is not None:
         return routed_shuffle(planner, keyed, rows, npartitions, routes)
-    operation = f"join-shuffle-{keyed.side}"
+    operation = f"join-{keyed.side}-shuffle"
     return hash_shuffle(planner, operation, rows, keyed.keys, npartitions, keyed.dtypes, keyed.nulls)
 
 

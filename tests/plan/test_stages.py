@@ -65,7 +65,7 @@ def test_a_join_of_small_things_is_a_broadcast(left: dp.LazyFrame, right: dp.Laz
 
 def test_a_join_of_large_things_shuffles_both_sides(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
     found = shuffles(left.join(right, on="k"), **SHUFFLED)
-    assert sorted(stage.operation for stage in found) == ["join-shuffle-left", "join-shuffle-right"]
+    assert sorted(stage.operation for stage in found) == ["join-left-shuffle", "join-right-shuffle"]
     assert len({stage.npartitions for stage in found}) == 1
 
 
@@ -177,7 +177,7 @@ def test_predicates_and_projections_cross_exchanges(left: dp.LazyFrame, right: d
     query = left.join(right, on="k").filter(pl.col("v") > 20).select("k", "w")
     (source,) = [stage for stage in stages(query, **SHUFFLED) if stage.schema.keys() == {"k", "v"}][:1]
     assert isinstance(source, MapStage)
-    sent = [stage for stage in shuffles(query, **SHUFFLED) if stage.operation == "join-shuffle-left"]
+    sent = [stage for stage in shuffles(query, **SHUFFLED) if stage.operation == "join-left-shuffle"]
     assert set(sent[0].schema) == {"k", "v"}, "the column s is not sent"
     assert 'col("v")' in dp.LazyFrame(query.to_polars()).explain()
 
