@@ -14,7 +14,8 @@ import polars as pl
 from dask_polars.cluster import current_cluster
 from dask_polars.config import Options
 from dask_polars.dsl.cloud import Template
-from dask_polars.dsl.leaves import decode_with_sources
+from dask_polars.dsl.leaves import PIPE, decode_with_sources
+from dask_polars.dsl.nodes import Node, walk
 from dask_polars.dsl.schemas import schema_of
 from dask_polars.errors import FallbackError, FallbackWarning, PlanDecodeError, PlanSendError, advise, level_of_user
 from dask_polars.io.attempts import wait_for_attempts
@@ -207,11 +208,19 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
             sources=(),
             fallback=str(error),
         )
+    _check(planner, root, query)
+    return planner.lower(root)
+
+
+def _check(planner: Planner, root: Node, query: pl.LazyFrame) -> None:
+    """Have a wrong query fail here, as it would with Polars."""
+    if any(node.kind == PIPE for node in walk(root)):
+        schema_of(query)  # calls the functions of the user; the plan has copies of them
+        return
     try:
         planner.schema(root)
     except OSError:
         raise  # whatever cannot be read would keep the user waiting once more
     except (Exception, pl.exceptions.PanicException):
-        schema_of(query)  # a wrong query fails here, as it would with Polars, which speaks of the whole
+        schema_of(query)  # Polars speaks of the whole
         raise
-    return planner.lower(root)
