@@ -470,10 +470,8 @@ class _Remote:
 
     def _remove_stale(self, names: Sequence[str]) -> None:
         try:
-            if names:
-                self.fs.rm(
-                    names
-                )  # they were listed a moment ago: to ask for each would have readers see both for longer
+            if names:  # they were listed a moment ago: to ask for each would have readers see both for longer
+                self.fs.rm(names)
         except BaseException as error:
             error.add_note(
                 f"dask_polars: {self.target.path} has all of the new files, but not all of those that they replace could be "
