@@ -27,7 +27,7 @@ MISSING = "missing"
 
 Report = Mapping[str, str]
 
-# The function goes by value, as text: it must run where neither polars nor dask_polars is installed. `__main__` is what makes
+# The function goes by value, as code of this version of Python: it must run where neither polars nor dask_polars is installed. `__main__` is what makes
 # cloudpickle send a function by value; looking at metadata imports nothing, so that the event loop of a worker is not held up.
 _PROBE_SOURCE = """
 def dask_polars_probe(packages):

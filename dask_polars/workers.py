@@ -121,7 +121,7 @@ def backend_plugin() -> Any:
     Returns
     -------
     distributed.WorkerPlugin
-        Its class goes by value, as text: a worker that cannot read its plugins stays on the list of the scheduler, is given
+        Its class goes by value, as code of this version of Python: a worker that cannot read its plugins stays on the list of the scheduler, is given
         tasks and never runs them. So one that lacks dask_polars, or has another Polars, starts all the same, and the clients
         warn of it (:func:`dask_polars.versions.check_cluster` refuses those that are there before a query).
     """

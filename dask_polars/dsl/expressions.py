@@ -207,6 +207,11 @@ def output_name(tree: Expression) -> str:
     return to_expr(tree).meta.output_name()
 
 
+def as_condition(name: str) -> Expression:
+    """Give a column as a condition of ``having``, whose values Polars casts."""
+    return decode_expr(pl.col(name).cast(pl.Boolean))
+
+
 def named_like(tree: Expression, original: Expression) -> Expression:
     """Give an expression the name of the one that it stands for: that of a field of a struct, for one."""
     if kind_of(original) == "Literal":

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from glob import has_magic
 from uuid import uuid4
 
 from dask_polars.io.copies import Copies, Copy
@@ -419,6 +420,7 @@ class _Remote:
         try:
             # First all that takes long: nothing is seen of it, and nothing that was there is touched.
             copies.prepare()
+            self._check_open()
             saved = self._saved(finals)
             self.write(_COMMIT + uuid4().hex, _as_json(placed))
         except BaseException as error:
@@ -459,9 +461,10 @@ class _Remote:
     def _put_back(self, finals: Sequence[str], saved: Mapping[str, str], error: BaseException) -> None:
         """Have what was there before an error, and nothing else; where that fails too, the error says so."""
         try:
-            self._remove_all([name for name in finals if name not in saved])
+            self._check_open()
             if saved:
                 self.fs.copy(list(saved.values()), list(saved))
+            self._remove_all([name for name in finals if name not in saved])
         except Exception as other:
             error.add_note(
                 f"dask_polars: what was in {self.target.path} before could not be put back, so files of both runs may be "
@@ -470,8 +473,7 @@ class _Remote:
 
     def _remove_stale(self, names: Sequence[str]) -> None:
         try:
-            if names:  # they were listed a moment ago: to ask for each would have readers see both for longer
-                self.fs.rm(names)
+            self._remove(names)  # they were listed a moment ago: to ask for each would have readers see both for longer
         except BaseException as error:
             error.add_note(
                 f"dask_polars: {self.target.path} has all of the new files, but not all of those that they replace could be "
@@ -481,8 +483,21 @@ class _Remote:
 
     def _remove_all(self, names: Sequence[str]) -> None:
         there = [name for name in names if self.fs.exists(name)]
-        if there:
-            self.fs.rm(there)
+        self._remove(there)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        """Remove objects; fsspec takes some names for patterns."""
+        patterns = [name for name in names if has_magic(name)]
+        plain = sorted({*names} - {*patterns})
+        if plain:
+            self.fs.rm(plain)
+        for name in patterns:
+            self.fs.rm_file(name)
+
+    def _check_open(self) -> None:
+        """Raise where this attempt is too late: whoever wrote here since must not lose it."""
+        if not self.has(_OPEN):
+            raise RuntimeError(f"the run that writes {self.target.path} is over")
 
     def clean(self) -> None:
         # First the mark of an open run. A task that finds it afterwards no more, removes what it wrote; one that found it
@@ -490,11 +505,7 @@ class _Remote:
         mark = f"{self.staging}/{_OPEN}"
         if self.fs.exists(mark):
             self.fs.rm_file(mark)
-        names = self._find(self.staging)
-        if names:
-            self.fs.rm(names)
+        self._remove(self._find(self.staging))
 
     def abandon(self, path: str) -> None:
-        names = self._find(self._root(path))
-        if names:
-            self.fs.rm(names)
+        self._remove(self._find(self._root(path)))

@@ -81,9 +81,7 @@ class Copies:
 
     def abort(self) -> None:
         """Give up what was prepared and has not appeared: the store would keep, and charge for, its parts."""
-        # What cannot be given up either is seen by nobody; the error that led here says why.
-        with suppress(Exception):
-            _each(self._abort, list(self._uploads))
+        _each(self._abort, list(self._uploads))
 
     def _upload(self, copy: Copy) -> None:
         place = self._place(copy)
@@ -115,8 +113,11 @@ class Copies:
         del self._uploads[copy]
 
     def _abort(self, copy: Copy) -> None:
-        upload = self._uploads.pop(copy)
-        self.fs.call_s3("abort_multipart_upload", **self._place(copy), UploadId=upload["UploadId"])
+        # What cannot be given up is seen by nobody; the error that led here says why.
+        with suppress(Exception):
+            upload = self._uploads[copy]["UploadId"]
+            self.fs.call_s3("abort_multipart_upload", **self._place(copy), UploadId=upload)
+            del self._uploads[copy]
 
     def _place(self, copy: Copy) -> dict[str, str]:
         bucket, key, _ = self.fs.split_path(copy.final)

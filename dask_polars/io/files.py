@@ -48,15 +48,20 @@ def file_set(scan: Node, wanted: Wanted) -> FileSet | None:
     FileSet, or None
         None where the files cannot be told apart: buffers in memory, or options that speak of all files at once.
     """
-    arguments, kind = scan.fields["unified_scan_args"], scan_kind(scan)
-    if kind == "PythonDataset":
+    if scan_kind(scan) == "PythonDataset":
         return table_files(scan, wanted)
-    whole = ("deletion_files", "table_statistics", "column_mapping", "default_values", "row_count")
-    if kind not in FORMATS or any(arguments.get(name) is not None for name in whole):
+    if not _is_cut(scan):
         return None
     given = _paths_of(scan)
     found = _files_at(scan, given)
-    return FORMATS[kind](scan, given, found, wanted) if found else None
+    return FORMATS[scan_kind(scan)](scan, given, found, wanted) if found else None
+
+
+def _is_cut(scan: Node) -> bool:
+    """Say whether a scan is of a format whose files are told apart, with no option that speaks of all files at once."""
+    arguments = scan.fields["unified_scan_args"]
+    whole = ("deletion_files", "table_statistics", "column_mapping", "default_values", "row_count")
+    return scan_kind(scan) in FORMATS and all(arguments.get(name) is None for name in whole)
 
 
 def schema_of_scan(scan: Node) -> SchemaDict:
@@ -78,18 +83,22 @@ def schema_of_scan(scan: Node) -> SchemaDict:
     polars.exceptions.PolarsError, OSError
         Where there is none, or it cannot be read.
     """
-    paths = _paths_of(scan)
-    stores = {(Storage.of(scan), "/".join(path.split("/", 3)[:3])) for path in paths if is_remote(path)}
+    paths = _paths_of(scan) if _is_cut(scan) else []
+    options = Storage.of(scan).options
+    stores = {("" if options is None else options.token, *path.split("/", 3)[:3]) for path in paths if is_remote(path)}
     # Where a store has not answered yet, Polars is the first to ask: it gives up sooner, and users know its errors.
     files = _files_at(scan, paths) if stores <= _ANSWERED else []
     if files and all(file.is_dated for file in files):
         return _schema_of_files(ByContent(scan), stamp_of(files))
     schema = schema_over(scan, [])
+    if len(_ANSWERED) > _MANY:  # tokens that are renewed make others
+        _ANSWERED.clear()
     _ANSWERED.update(stores)
     return schema
 
 
-_ANSWERED: set[tuple[Storage, str]] = set()  # object stores, by how they are reached and their bucket
+_ANSWERED: set[tuple[str, ...]] = set()  # object stores, by the token of how they are reached, scheme and bucket
+_MANY = 1000
 
 
 @lru_cache(maxsize=256)

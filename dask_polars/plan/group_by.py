@@ -20,6 +20,7 @@ from dask_polars.dsl.expressions import (
     Expression,
     Shape,
     alias,
+    as_condition,
     column,
     expand,
     kind_of,
@@ -185,7 +186,7 @@ def _lower_in_parts(
             flags = [f"__dp_having_{index}" for index in range(len(having))]
             node = with_columns_node([alias(tree, name) for tree, name in zip(having, flags, strict=True)], node)
             for name in flags:
-                node = filter_node(column(name), node)
+                node = filter_node(as_condition(name), node)
         node = select_node(None, [*(column(name) for name in names), *finals], node)
         return region.over(cast_to(planner, node, planner.schema(core)))
 

@@ -115,7 +115,8 @@ def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | 
     if found is None:
         return None
     core, keys = found
-    changed = replace(sides, node=core, right=keys, right_on=sides.left_on, schemas=(sides.schemas[0], keys.schema))
+    right_on = tuple(core.fields["condition"]["Equi"]["right_on"])
+    changed = replace(sides, node=core, right=keys, right_on=right_on, schemas=(sides.schemas[0], keys.schema))
     over = replace(region, core=core)
     return _join(planner, over, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, sides.left.placement)
 

@@ -17,16 +17,17 @@ from functools import cache
 import polars as pl
 
 from dask_polars.dsl.codec import decode
-from dask_polars.dsl.expressions import column, columns_of
+from dask_polars.dsl.expressions import alias, column
 from dask_polars.dsl.leaves import SOURCE
 from dask_polars.dsl.nodes import Node
-from dask_polars.dsl.schemas import SchemaDict, select_node
+from dask_polars.dsl.schemas import SchemaDict, expression_dtypes, select_node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.reread import StageSource
 from dask_polars.plan.stages import Input, Mode, Size, Stage
 
 # The rows that say which keys there are must be at most this share of those that would move otherwise.
 _MOST_LEFT = 0.5
+KEY = "__dp_key_"
 
 
 def matched_keys(
@@ -49,12 +50,12 @@ def matched_keys(
     Returns
     -------
     tuple of Node and Stage, or None
-        The same join with the keys that were found in place of its right side, and these, in one partition: the columns of the left
-        side that keys are made of. None where the left side is not small, or little is gained.
+        The same join with the keys that were found in place of its right side, and these, in one partition, as columns of their
+        own. None where the left side is not small, or little is gained.
     """
     condition = core.fields["condition"]["Equi"]
-    names = dict.fromkeys(name for key in condition["left_on"] for name in columns_of(key))
-    schema = {name: schemas[0][name] for name in names}
+    left_on = condition["left_on"]
+    schema = {f"{KEY}{index}": dtype for index, dtype in enumerate(expression_dtypes(left_on, schemas[0]))}
     size = Size.guess(min(left.size.rows * right.npartitions, right.size.rows), schema, doubt=left.size.doubt)
     spared = right.size.bytes - size.bytes
     limit = planner.options.broadcast_limit
@@ -62,16 +63,21 @@ def matched_keys(
         return None
 
     def different(rows: Node) -> Node:
-        return _unique().with_inputs((select_node(None, [column(name) for name in names], rows),))
+        return _unique().with_inputs((rows,))
 
+    def keys_of(leaves: Sequence[Node]) -> Node:
+        named = [alias(key, name) for key, name in zip(left_on, schema, strict=True)]
+        return different(select_node(None, named, leaves[0]))
+
+    own = [column(name) for name in schema]
     options = core.fields["options"]
     arguments = {**options["args"], "how": "Semi", "maintain_order": "None"}
-    has = core.with_fields(options={**options, "args": arguments})
-    keys = planner.fragment("join-keys", lambda leaves: different(leaves[0]), [left], [schemas[0]])
+    has = core.with_fields(options={**options, "args": arguments}, condition={"Equi": {**condition, "left_on": own}})
+    keys = planner.fragment("join-keys", keys_of, [left], [schemas[0]])
     sent = Input(planner.gather(keys), Mode.BROADCAST)
     found = planner.fragment("join-keys-found", has.with_inputs, [sent, Input(right)], [schema, schemas[1]], size=size)
     gathered = planner.tree("join-keys-combine", found, different)
-    among_these = core.with_fields(condition={"Equi": {**condition, "right_on": condition["left_on"]}})
+    among_these = core.with_fields(condition={"Equi": {**condition, "right_on": own}})
     return among_these.with_inputs((core.inputs[0], Node(SOURCE, {"source": StageSource(gathered)}))), gathered
 
 

@@ -86,9 +86,11 @@ def as_picked(tree: Expression, schema: SchemaDict) -> Expression | None:
     Where the number may be null it is left alone, since Polars refuses that.
     """
     values, count, *fill = tree["Function"]["input"]
-    if shape(count) is not Shape.SCALAR or any(shape(item) not in (Shape.LITERAL, Shape.SCALAR) for item in fill):
+    if shape(values) is not Shape.ROW or shape(count) is not Shape.SCALAR:
         return None
-    if not (_is_counted(count) and dtype_of(count, schema).is_integer()):
+    if any(shape(item) not in (Shape.LITERAL, Shape.SCALAR) for item in fill) or not _is_counted(count):
+        return None
+    if not dtype_of(count, schema).is_integer():
         return None
     number = pl.int_range(pl.len()) - to_expr(count).cast(pl.Int64)
     # A negative number would count from the end.

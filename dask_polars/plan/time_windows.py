@@ -27,7 +27,7 @@ from typing import Any
 import polars as pl
 
 from dask_polars.dsl.codec import encode
-from dask_polars.dsl.expressions import Expression, Shape, alias, column, null_column, output_name, shape
+from dask_polars.dsl.expressions import Expression, Shape, alias, as_condition, column, null_column, output_name, shape
 from dask_polars.dsl.leaves import SOURCE, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, group_by_node, select_node, sort_node
@@ -247,7 +247,7 @@ def _in_partitions(planner: Planner, region: Region, source: Node, rows: Stage, 
     def build(leaves: Sequence[Node]) -> Node:
         (node,) = leaves
         for tree in conditions:
-            node = filter_node(column(output_name(tree)), node)
+            node = filter_node(as_condition(output_name(tree)), node)
         return region.over(select_node(None, names, node) if conditions else node)
 
     return planner.fragment(stage.operation, build, [stage], [stage.schema])

@@ -232,7 +232,9 @@ class WideExtraction:
         known = is_wide(tree)
         if known and shape(tree) is Shape.ROW:
             return tree  # `fill_null(strategy="zero")` is called like the others, and needs no other rows
-        if known and all(shape(item) in (Shape.ROW, Shape.LITERAL) for item in row_inputs(tree)):
+        shapes = {shape(item) for item in row_inputs(tree)}
+        # Of nothing but literals it is one value, for all rows.
+        if known and shapes <= {Shape.ROW, Shape.LITERAL} and shapes != {Shape.LITERAL}:
             return self._take(wide_kind(tree), tree)
         return _map_row_inputs(tree, lambda child: named_like(self.rewrite(child), child))
 

@@ -175,6 +175,7 @@ METHODS = [
     case("method_tail", lambda t: t.a.select("g", "id").group_by("g").tail(2), "any"),
     case("method_head_ordered", lambda t: t.a.select("g", "id").group_by("g", maintain_order=True).head(2)),
     case("having", lambda t: t.a.group_by("g").having(pl.len() > 2).agg(c("y").sum()), "any"),
+    case("having_number", lambda t: t.a.group_by("h").having(pl.len() - 1).agg(c("x").max()), "any"),
     case("having_sum", lambda t: t.a.group_by("h").having(c("x").sum() > 5).agg(c("x").max()), "any"),
     case("having_in_order", lambda t: t.a.group_by("k", maintain_order=True).having(pl.len() > 1, c("y").median() > 0)
          .agg(c("y").median(), c("id").last()).slice(1, 3)),

@@ -68,6 +68,7 @@ ROLLING = [
     case("rolling_by_floats", lambda t: t.ts.rolling("ts", period="2h", group_by="v").agg(c("n"))),
     case("rolling_by_sorted_in_groups", lambda t: t.ts.sort("sym", "ts", "v").rolling("ts", period="2h", group_by="sym").agg(c("n").sum())),
     case("rolling_by_one_group", lambda t: t.ts.with_columns(k=pl.lit("x")).rolling("ts", period="1h", group_by="k").agg(c("n"))),
+    case("rolling_having_number", lambda t: t.ts.rolling("ts", period="1h").having(pl.len() - 1).agg(c("n"))),
     case("rolling_having", lambda t: t.ts.rolling("ts", period="1h").having(pl.len() > 2).agg(c("n"))),
     case("rolling_map_groups", lambda t: t.ts.rolling("ts", period="1h").map_groups(lambda df: df.head(1), schema=dict(t.ts.collect_schema())), local=True),
 ]  # fmt: skip
@@ -113,6 +114,7 @@ DYNAMIC = [
     case("dynamic_then_filter", lambda t: dynamic(every="30m")(t).filter(c("rows") > 1).select("ts", "v")),
     case("dynamic_then_join", lambda t: (h := dynamic(every="1h", aggs=c("n").sum())(t)).join(h, on="ts").sort("ts")),
     case("dynamic_having", lambda t: t.ts.group_by_dynamic("ts", every="1h").having(pl.len() > 2).agg(c("n"))),
+    case("dynamic_having_number", lambda t: t.ts.group_by_dynamic("ts", every="1h", period="2h").having(pl.len() - 1).agg(c("n"))),
     case("dynamic_having_overlap", lambda t: t.ts.group_by_dynamic("ts", every="1h", period="2h").having(pl.len() > 3).agg(c("n"))),
     *(case(f"dynamic_by_{closed}", dynamic(every="1h", period="90m", closed=closed, group_by="sym")) for closed in CLOSED),
     *(case(f"dynamic_by_{start}", dynamic(every="1h", start_by=start, group_by="sym", include_boundaries=True)) for start in ("window", "datapoint")),

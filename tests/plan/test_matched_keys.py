@@ -39,6 +39,19 @@ QUERIES: dict[str, tuple[Callable[[Sides], Any], bool]] = {
     "semi": (lambda s: s[0].join(s[1], on="k", how="semi"), False),
     "two-keys": (lambda s: s[0].join(s[1], on=["k", "t"], how="anti"), False),
     "computed": (lambda s: s[0].join(s[1], left_on=pl.col("k") + 1, right_on=pl.col("k") * 2, how="semi"), False),
+    "one-column-twice": (
+        lambda s: s[0].join(s[1], left_on=["k", pl.col("k") + 1], right_on=["k", pl.col("n") + 1], how="semi"),
+        False,
+    ),
+    "zeros": (
+        lambda s: s[0].join(
+            s[1].select(f=1 / (pl.col("k") * 0.0 - 1.0) * float("inf")),
+            left_on=1 / (pl.col("v") * -0.0),
+            right_on="f",
+            how="anti",
+        ),
+        False,
+    ),
     "renamed": (lambda s: s[0].join(s[1].rename({"k": "v"}), left_on="k", right_on="v", how="anti"), False),
     "nulls-equal": (lambda s: s[0].join(s[1], on="k", how="anti", nulls_equal=True), False),
     "nulls-equal-semi": (lambda s: s[0].join(s[1], on=["t", "k"], how="semi", nulls_equal=True), False),
