@@ -153,6 +153,36 @@ def test_an_attempt_after_one_that_was_killed(bucket: Bucket, monkeypatch: pytes
     assert content(bucket) == {"out/b": b"new b", "out/c": b"new c"}
 
 
+def test_an_attempt_that_comes_late_touches_nothing(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = s3fs.S3FileSystem(**bucket.fsspec)
+    storage = Storage.of(decode(pl.scan_parquet(f"{bucket.url}/out/", storage_options=bucket.polars)))
+    target = Target(f"{bucket.url}/out", directory=True, run="r", overwrite=True, storage=storage)
+    begin(target)
+    fs.pipe({target.staged(name): b"late " + name.encode() for name in ("a", "b")})
+    files = [(Written(target.staged(name), 1, 6), name) for name in ("a", "b")]
+    prepare = Copies.prepare
+
+    def slowly(self: Copies) -> None:
+        prepare(self)
+        clean(target)  # another attempt was faster, and the directory was written again since
+        fs.pipe({f"{bucket.name}/out/{name}": b"newer" for name in ("a", "c")})
+
+    monkeypatch.setattr(Copies, "prepare", slowly)
+    with pytest.raises(RuntimeError, match="is over"):
+        commit(target, files)
+    assert content(bucket) == {"out/a": b"newer", "out/c": b"newer"}
+    assert not bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")
+
+
+def test_names_are_no_patterns(bucket: Bucket) -> None:
+    for name in ("report [2024].csv", "*", "part-[0-9].parquet"):
+        bucket.client.put_object(Bucket=bucket.name, Key=f"out/{name}", Body=b"old")
+    with dask.config.set({"dask-polars.overwrite": True}):
+        SINKS["directory"](frames(3), bucket.url, storage_options=options_of(bucket))
+    assert len(names(bucket)) == 3
+    assert written(bucket).equals(FRAME)
+
+
 def test_a_partition_that_cannot_be_written(bucket_behind_proxy: Bucket, proxy: Proxy) -> None:
     bucket = bucket_behind_proxy
 
