@@ -144,7 +144,5 @@ def found_on_disk(scan: Node) -> list[File]:
     list of File
         Empty where they are not those of this machine, or buffers in memory.
     """
-    given = [item["inner"] for item in scan.fields["sources"].get("Paths", ())]
-    if any(not isinstance(path, str) or is_remote(path) for path in given):
-        return []
-    return expand(given, glob=scan.fields["unified_scan_args"]["glob"], hidden=None)
+    given = _paths_of(scan)
+    return [] if any(map(is_remote, given)) else _files_at(scan, given)

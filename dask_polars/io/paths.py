@@ -210,9 +210,7 @@ def _once(key: tuple[Any, str], find: Callable[[], T]) -> T:
 
 
 def _expand_local(path: str, glob: bool) -> list[File]:
-    return _once(
-        ("", f"{glob}:{os.path.abspath(path)}:{path}"), lambda: _find_local(path.removeprefix("file://"), glob)
-    )
+    return _once(("", f"{glob}:{path}"), lambda: _find_local(path.removeprefix("file://"), glob))
 
 
 def _find_local(path: str, glob: bool) -> list[File]:

@@ -47,7 +47,7 @@ from dask_polars.plan.select import cast_to
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import KeyStage, Placement, Size, Stage
 from dask_polars.plan.steps import Question, could_be_below
-from dask_polars.plan.time_windows import lower_windows, window_kind, windows_of
+from dask_polars.plan.time_windows import HAVING, lower_windows, window_kind, windows_of
 from dask_polars.plan.true_types import another_type
 from dask_polars.plan.wide import as_long_as_rows, with_columns_of_other_rows, with_key_columns
 
@@ -183,7 +183,7 @@ def _lower_in_parts(
     def finish(leaves: Sequence[Node]) -> Node:
         node = combine(leaves[0])
         if having:
-            flags = [f"__dp_having_{index}" for index in range(len(having))]
+            flags = [f"{HAVING}{index}" for index in range(len(having))]
             node = with_columns_node([alias(tree, name) for tree, name in zip(having, flags, strict=True)], node)
             for name in flags:
                 node = filter_node(as_condition(name), node)

@@ -27,7 +27,7 @@ from dask_polars.plan.stages import Input, Mode, Size, Stage
 
 # The rows that say which keys there are must be at most this share of those that would move otherwise.
 _MOST_LEFT = 0.5
-KEY = "__dp_key_"
+_KEY = "__dp_key_"
 
 
 def matched_keys(
@@ -55,7 +55,7 @@ def matched_keys(
     """
     condition = core.fields["condition"]["Equi"]
     left_on = condition["left_on"]
-    schema = {f"{KEY}{index}": dtype for index, dtype in enumerate(expression_dtypes(left_on, schemas[0]))}
+    schema = {f"{_KEY}{index}": dtype for index, dtype in enumerate(expression_dtypes(left_on, schemas[0]))}
     size = Size.guess(min(left.size.rows * right.npartitions, right.size.rows), schema, doubt=left.size.doubt)
     spared = right.size.bytes - size.bytes
     limit = planner.options.broadcast_limit

@@ -13,7 +13,8 @@ import s3fs
 
 import dask_polars as dp
 from dask_polars.dsl.codec import decode
-from dask_polars.io.commit import _Remote, begin, clean, commit
+from dask_polars.io.commit import begin, clean, commit
+from dask_polars.io.commit_remote import Remote
 from dask_polars.io.copies import Copies, Copy
 from dask_polars.io.storage import Storage
 from dask_polars.io.targets import Target, Written
@@ -141,7 +142,7 @@ def test_an_attempt_after_one_that_was_killed(bucket: Bucket, monkeypatch: pytes
     with monkeypatch.context() as patched:
         patched.setattr(Copies, "_complete", fail)
         with patched.context() as killed:
-            killed.setattr(_Remote, "_put_back", lambda *_: None)
+            killed.setattr(Remote, "_put_back", lambda *_: None)
             with pytest.raises(OSError, match="no"):
                 commit(target, files)
         assert content(bucket)["out/b"] == b"new b"
