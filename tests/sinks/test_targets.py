@@ -15,6 +15,7 @@ import pytest
 
 import dask_polars as dp
 from dask_polars.io import commit as commits
+from dask_polars.io import commit_local
 from dask_polars.io.targets import Target, Written
 
 ROWS = pl.DataFrame({"v": range(7)})
@@ -80,13 +81,13 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(
     target = Target(f"{tmp_path}/out", directory=False, run="r")
     commits.begin(target)
     Path(target.staged("part.staged")).write_text("new")
-    real = commits.check_free
+    real = commit_local.refuse_occupied
 
-    def late(asked: Target) -> None:
+    def late(asked: commit_local.Local) -> None:
         real(asked)
-        Path(asked.path).write_text("of somebody else")  # after it was looked for, before it is put there
+        Path(asked.target.path).write_text("of somebody else")  # after it was looked for, before it is put there
 
-    monkeypatch.setattr(commits, "check_free", late)
+    monkeypatch.setattr(commit_local, "refuse_occupied", late)
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     with pytest.raises(FileExistsError):
