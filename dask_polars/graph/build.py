@@ -227,7 +227,7 @@ class Builder:
     def shared(self, stage: Stage) -> Operand:
         """Give what all tasks of a stage share: it travels once to each worker, not once with each task."""
         value = _SHARED[type(stage)](stage)
-        if stage.npartitions == 1:
+        if not _is_shared(stage):
             return value
         assert self._reader is not None
         name, reader, top = self._reader
@@ -235,7 +235,7 @@ class Builder:
         key = f"fragments-{tokenize(name, self.names.id(reader))[:20]}"
         if key not in self._places:
             # All of it, whichever partitions are wanted: equal keys stand for equal values.
-            found = [item for item in self.names.inlined(top) if type(item) in _SHARED and item.npartitions > 1]
+            found = [item for item in self.names.inlined(top) if _is_shared(item)]
             self.graph[key] = DataNode(key, tuple(_SHARED[type(item)](item) for item in found))
             self._places[key] = {item.token: place for place, item in enumerate(found)}
         return Task(None, getitem, TaskRef(key), self._places[key][stage.token])
@@ -283,12 +283,22 @@ _SHARED: Mapping[type[Stage], Callable[..., Any]] = {
 }
 
 
+# Up to so many tasks have what they share in themselves: a task that only holds it would cost more than a second copy.
+_FEW = 2
+
+
+def _is_shared(stage: Stage) -> bool:
+    """Say whether the tasks of a stage share something that is a task of its own."""
+    return type(stage) in _SHARED and stage.npartitions > _FEW
+
+
 def _task(function: Callable[..., Any], *arguments: Any) -> Task:
     """
     Make a task that has no key yet.
 
-    Where files are read in it, or a function gives what no other task does, it runs on whichever worker has the least to do. Dask would otherwise look for the workers
-    that hold some of its inputs; these are templates and what is broadcast, so that all tasks would go to one worker.
+    Where files are read in it, or a function gives what no other task does, it runs on whichever worker has the least to
+    do. Dask would otherwise look for the workers that hold some of its inputs; these are templates and what is broadcast, so
+    that all tasks would go to one worker.
     """
     reads = any(isinstance(item, Task) and item.data_producer for item in arguments)
     return Task(None, function, *arguments, _data_producer=reads)

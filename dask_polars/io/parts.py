@@ -22,9 +22,10 @@ SchemaDict = Mapping[str, pl.DataType]
 Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 
 _SLACK = 1.2
-_LEAST = 4 * 2**20  # bytes for which a task of its own pays
-# Of more than this, a thread gets several tasks in turn: of one each, some threads would be done long before others.
-_IN_TURN_ABOVE = 16 * 2**20
+_LEAST = 4 * 2**20  # bytes for which a task of its own pays, where a thread has nothing else to do
+# A thread gets several tasks in turn: of one each, some threads would be done long before others. But each of them takes what
+# is broadcast and costs some 15 ms of messages, so one of less than this does not pay.
+_LEAST_IN_TURN = 64 * 2**20
 _IN_TURN = 4
 
 
@@ -105,9 +106,9 @@ class Wanted:
         if self.cluster is None:
             return self.target
         # A bit more than the share of a thread, or a last partition with the rest would be one too many.
-        share = _SLACK * size / self.cluster.threads
-        in_turn = max(share / _IN_TURN, _IN_TURN_ABOVE)
-        return min(self.target, max(min(share, in_turn), _LEAST))
+        share = size / self.cluster.threads
+        turns = min(max(int(share / _LEAST_IN_TURN), 1), _IN_TURN)
+        return min(self.target, max(_SLACK * share / turns, _LEAST))
 
 
 @dataclass(frozen=True)

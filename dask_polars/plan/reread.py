@@ -2,8 +2,9 @@
 Rows that are read twice: once for what has to be known of all of them first, and once for themselves.
 
 Counting rows before they are numbered, sampling keys before rows are sorted, a mean before rows are compared with it.
-Where a partition comes straight from files or frames it is read again, and only the columns that are needed are;
-otherwise it is computed once and kept, since to compute it again could mean another shuffle, and other rows.
+Where a partition comes straight from files or frames it is read again, and only the columns that are needed are, unless
+filters leave so little of it that keeping costs nothing; otherwise it is computed once and kept, since to compute it again
+could mean another shuffle, and other rows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dask_polars.errors import PlanDecodeError
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import find_region, simplify
 from dask_polars.plan.sources import source_stage
-from dask_polars.plan.stages import FrameStage, Input, MapStage, ProduceStage, ScanStage, Stage
+from dask_polars.plan.stages import FrameStage, Input, MapStage, ProduceStage, ScanStage, Stage, walk_stages
 
 
 def is_cheap(stage: Stage) -> bool:
@@ -29,6 +30,31 @@ def is_cheap(stage: Stage) -> bool:
     if isinstance(stage, MapStage):
         return len(stage.sources) == 1 and stage.sources[0].scalars is None and is_cheap(stage.sources[0].stage)
     return isinstance(stage, (ScanStage, FrameStage)) or (isinstance(stage, ProduceStage) and stage.again)
+
+
+# What is kept of what was read from files is at most this part of it.
+_MOST_KEPT = 0.5
+
+
+def reads_again(planner: Planner, stage: Stage) -> bool:
+    """
+    Say whether what several want of a stage is read again for each, and not computed once and kept.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    stage
+        The stage.
+
+    Returns
+    -------
+    bool
+    """
+    if not is_cheap(stage):
+        return False
+    scanned = sum(below.size.bytes for below in walk_stages([stage]) if isinstance(below, ScanStage))
+    return not (planner.is_small(stage.size) and stage.size.bytes <= _MOST_KEPT * scanned)
 
 
 def cut_of(stage: Stage) -> Any:
@@ -101,7 +127,7 @@ def kept(planner: Planner, node: Node) -> Node:
         The node itself where reading its rows again is cheap, otherwise a leaf over the stage that computes them.
     """
     stage = planner.lower(node)
-    return node if is_cheap(stage) else Node(SOURCE, {"source": StageSource(stage)})
+    return node if reads_again(planner, stage) else Node(SOURCE, {"source": StageSource(stage)})
 
 
 def per_partition(

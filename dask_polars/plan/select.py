@@ -34,7 +34,7 @@ from dask_polars.plan.fallback import gather_and_run, lower_fallback, operation_
 from dask_polars.plan.own_rows import lower_columns, lower_predicate
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import WITH_SCALARS, Region, is_row_wise, keeps_height
-from dask_polars.plan.reread import is_cheap, kept
+from dask_polars.plan.reread import kept, reads_again
 from dask_polars.plan.scalars import Extraction
 from dask_polars.plan.stages import Input, Mode, Size, Stage
 from dask_polars.plan.wide import with_columns_of_other_rows, without_columns
@@ -214,7 +214,7 @@ def lower_with_scalars(planner: Planner, region: Region) -> Stage:
     (demand,) = planner.demands(lambda leaves: region.over(leaves[0]), [schema])
     demand = _without(demand, names)
     needed = planner.restrict(rows, demand)
-    if not is_cheap(planner.lower(needed)) and scalars.inputs[:1] == (rows,):
+    if not reads_again(planner, planner.lower(needed)) and scalars.inputs[:1] == (rows,):
         rows, scalars = _read_once(planner, rows, scalars, demand)
         needed = planner.restrict(rows, demand)
     source = Input(planner.lower(needed), Mode.ALIGNED, scalars=planner.gather(planner.lower(scalars)))
