@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from threading import Lock
 from typing import Any
@@ -26,6 +27,8 @@ from dask_polars.io.parts import (
     Heights,
     Piece,
     ScanPart,
+    Values,
+    ValuesOf,
     Wanted,
     grouped,
     heights_of,
@@ -34,7 +37,14 @@ from dask_polars.io.parts import (
     stamp_of,
 )
 from dask_polars.io.paths import File, is_remote
-from dask_polars.io.statistics import Predicates, footer_statistics, hive_statistics, predicates, with_unknown
+from dask_polars.io.statistics import (
+    Predicates,
+    footer_statistics,
+    hive_statistics,
+    predicates,
+    values_in,
+    with_unknown,
+)
 from dask_polars.io.storage import Storage
 
 _FEW = 32  # files whose footers the client reads where it has to know them
@@ -149,6 +159,8 @@ def cut_parquet(
         stamp=stamp_of(files),
         note=_note(len(files), found, remaining),
         heights=None if whole else _heights(remaining),
+        values_of=_values_of(remaining, in_paths),
+        settled=frozenset(_hive_columns(fields["unified_scan_args"]["hive_options"])),
         order=None if whole else _order(parts, remaining, wanted, own),
     )
 
@@ -177,6 +189,24 @@ def _heights(files: Sequence[_Known]) -> Heights | None:
         [item.file for item in files],
         lambda asked: [None if item is None else item.row_groups for item in footers(asked)],
     )
+
+
+def _values_of(files: Sequence[_Known], in_paths: frozenset[str]) -> ValuesOf | None:
+    """Tell what values there are in the row groups that are read, by a sample of them."""
+    known = [item for item in files if item.footer is not None]
+    few = [known[index] for index in sample([item.file for item in known])]
+    if not few:
+        return None
+    kept = pl.Series([keep for item in few for keep in item.kept], dtype=pl.Boolean)
+
+    @cache
+    def values_of(name: str, dtype: pl.DataType) -> tuple[Values, ...] | None:
+        if name in in_paths:
+            return None
+        read = footer_statistics([item.footer for item in few if item.footer is not None], {name: dtype}).filter(kept)
+        return tuple(values_in(read, name))
+
+    return values_of
 
 
 def _note(total: int, found: Sequence[_Known], remaining: Sequence[_Known]) -> str:

@@ -21,6 +21,9 @@ SchemaDict = Mapping[str, pl.DataType]
 # Gives the rows of each row group of files, by their paths; None of one that cannot be read.
 Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 
+# Gives what is known of the values of a column of a type in each row group of a sample of the files; None where that is nothing.
+ValuesOf = Callable[[str, pl.DataType], "tuple[Values, ...] | None"]
+
 _SLACK = 1.2
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays, where a thread has nothing else to do
 # A thread gets several tasks in turn: of one each, some threads would be done long before others. But each of them takes what
@@ -144,6 +147,10 @@ class FileSet:
         The order that the files may be in.
     heights
         Tells the rows of files; None where nothing does but reading them.
+    values_of
+        Tells what values there are in the row groups that are read; None where nothing does but reading them.
+    settled
+        Columns that are in the names of directories: files with other values than a filter wants are left out.
     """
 
     format: str
@@ -159,6 +166,29 @@ class FileSet:
     reading: Mapping[str, Any] = field(default_factory=dict)
     order: Order | None = None
     heights: Heights | None = None
+    values_of: ValuesOf | None = None
+    settled: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Values:
+    """
+    The values of a column in a row group, as numbers.
+
+    Parameters
+    ----------
+    rows
+        The number of rows.
+    low, high
+        The least and the greatest value; infinite where they are not known.
+    nulls
+        The share of the rows without a value, as far as it is known.
+    """
+
+    rows: int
+    low: float
+    high: float
+    nulls: float
 
 
 @dataclass(frozen=True)

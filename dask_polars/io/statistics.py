@@ -9,7 +9,8 @@ files, and from the logs of table formats. What is not known is null, and leaves
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -18,9 +19,11 @@ import polars as pl
 
 from dask_polars.dsl.expressions import Expression, columns_of, to_expr, walk_expression
 from dask_polars.io.footers import Footer
+from dask_polars.io.parts import Values
 
 SchemaDict = Mapping[str, pl.DataType]
 
+_ENDLESS = (-math.inf, math.inf)
 _NULL_DIRECTORY = "__HIVE_DEFAULT_PARTITION__"
 _RESERVED = "len"  # what Polars calls the number of rows, in the frame of statistics
 
@@ -217,6 +220,35 @@ def footer_statistics(found: Sequence[Footer], columns: SchemaDict) -> pl.DataFr
             low.alias(f"{name}_min"), high.alias(f"{name}_max"), pl.Series(f"{name}_nc", nulls, dtype=pl.UInt32)
         )
     return out
+
+
+def values_in(statistics: pl.DataFrame, name: str) -> Iterator[Values]:
+    """
+    Give what statistics say of a column, as numbers.
+
+    Parameters
+    ----------
+    statistics
+        With the columns of :func:`unknown`.
+    name
+        The column.
+
+    Yields
+    ------
+    Values
+        For each row.
+    """
+    ends = [pl.col(f"{name}_{side}") for side in ("min", "max")]
+    dtype = statistics.schema[f"{name}_min"]
+    if dtype.is_numeric() or dtype.is_temporal():
+        low, high = (
+            end.to_physical().cast(pl.Float64).fill_null(value) for end, value in zip(ends, _ENDLESS, strict=True)
+        )
+    else:
+        low, high = (pl.lit(value) for value in _ENDLESS)
+    nulls = (pl.col(f"{name}_nc") / pl.col(_RESERVED)).fill_null(0.0).fill_nan(0.0)
+    for row in statistics.select(pl.col(_RESERVED), low.alias("low"), high.alias("high"), nulls.alias("nulls")).rows():
+        yield Values(*row)
 
 
 def _bounds(statistics: Any) -> tuple[Any, Any]:

@@ -99,8 +99,8 @@ def colocated(planner: Planner, order: str, left: JoinSide, right: JoinSide) -> 
     orders = [_clusters_of(side.stage) for side in sides]
     if None in orders:
         return None
-    # The larger side is cut by its size, the other one at the same values.
-    base = 0 if left.stage.size.bytes >= right.stage.size.bytes else 1
+    # The side that more has to be read of, whatever filters leave of it, is cut by its size, the other one at the same values.
+    base = 0 if _read(left.stage) >= _read(right.stage) else 1
     bounds = orders[base].bounds  # type: ignore[union-attr]
     stages = []
     for side, clusters in zip(sides, orders, strict=True):
@@ -112,6 +112,10 @@ def colocated(planner: Planner, order: str, left: JoinSide, right: JoinSide) -> 
         stages.append(cut)
     places = [_place(stage, side.keys) for stage, side in zip(stages, sides, strict=True)]
     return (stages[0], stages[1]) if None not in places and places[0] == places[1] and _same_type(stages) else None
+
+
+def _read(stage: Stage) -> tuple[int, float]:
+    return stage.npartitions, stage.size.bytes
 
 
 def _cut(planner: Planner, node: Node, stage: Stage, clusters: Clusters, bounds: Bounds) -> Stage | None:

@@ -144,6 +144,11 @@ def _product_of_values(stage: Stage, keys: Sequence[Expression]) -> float:
     return math.prod(bound_of(key, stage.distinct or {}) for key in keys)
 
 
+def _doubt(rows: Stage, thought: float, bound: float) -> float:
+    """Say how many times as many groups as thought there could be, of rows whose number is in doubt."""
+    return min(rows.size.doubt, max(bound / thought, 1.0)) if thought else rows.size.doubt
+
+
 # ---------------------------------------------------------------- in parts
 
 
@@ -170,7 +175,10 @@ def _lower_in_parts(
         if is_placed(rows.placement, keys):
             return _run_placed(planner, region, rows)
     most = min(groups * rows.npartitions, rows.size.rows)
-    size = Size.guess(most, planner.schema(partial), doubt=rows.size.doubt)
+    # However wrong a guess of the rows is, there are no more groups than values have combinations.
+    combinations = _product_of_values(rows, keys)
+    doubt = _doubt(rows, most, combinations * rows.npartitions)
+    size = Size.guess(most, planner.schema(partial), doubt=doubt)
     parts: Stage = planner.fragment(
         "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
     )
@@ -193,11 +201,11 @@ def _lower_in_parts(
     parts = planner.as_known(parts)
     ran = isinstance(parts, KeyStage)
     size = parts.size if ran else size
-    nothing_known = math.isinf(_product_of_values(rows, keys))
-    doubtful = nothing_known and could_be_below(size, planner.options.partition_size)
+    doubtful = math.isinf(combinations) and could_be_below(size, planner.options.partition_size)
     if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
-    out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
+    given = min(groups, size.rows)
+    out = Size.guess(given, planner.schema(core), doubt=size.doubt if ran else _doubt(rows, given, combinations))
     distinct = distinct_after(planner, region, _kept(rows, _columns(keys)))
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):
@@ -240,7 +248,9 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
     names = _columns(core.fields["keys"])
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
-    out = Size.guess(groups_bound(rows, core.fields["keys"]), planner.schema(core), doubt=rows.size.doubt)
+    groups = groups_bound(rows, core.fields["keys"])
+    doubt = _doubt(rows, groups, _product_of_values(rows, core.fields["keys"]))
+    out = Size.guess(groups, planner.schema(core), doubt=doubt)
     facts = {"placement": placement, "distinct": distinct_after(planner, region, _kept(rows, names))}
     return planner.fragment("groupby", region.build, [rows], [planner.schema(core.input)], size=out, **facts)
 

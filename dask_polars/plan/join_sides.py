@@ -215,13 +215,15 @@ def rows_after(sides: Sides) -> Size:
 
 def different_keys(sides: Sides) -> float:
     """
-    Guess how many different keys there were before rows were filtered: 1 where nothing is known.
+    Guess how many different keys there are on the side with more of them: 1 where nothing is known.
 
-    Of several keys the one with most values counts: that others are independent of it is no good guess.
+    A side has no more of them than rows. Of several keys the one with most values counts: that others are independent of it is
+    no good guess.
     """
     bounds = [
-        bound_of(key, stage.distinct or {})
+        min(bound_of(key, stage.distinct or {}), max(stage.size.rows, 1.0))
         for stage, keys in ((sides.left, sides.left_on), (sides.right, sides.right_on))
         for key in keys
+        if bound_of(key, stage.distinct or {}) != math.inf
     ]
-    return max((bound for bound in bounds if bound != math.inf), default=1.0)
+    return max(bounds, default=1.0)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dask_polars.dsl.expressions import Expression, Shape, columns_of, expand, kind_of, output_name, shape
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    columns_of,
+    expand,
+    function_name,
+    kind_of,
+    output_name,
+    shape,
+)
 from dask_polars.dsl.nodes import Node
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region, function_of, is_row_wise
@@ -131,7 +140,49 @@ def bound_of(tree: Expression, bounds: Mapping[str, float]) -> float:
         return 1.0
     if shape(tree) is not Shape.ROW:
         return math.inf
-    return math.prod(bounds.get(name, math.inf) for name in columns_of(tree))
+    combinations = math.prod(bounds.get(name, math.inf) for name in columns_of(tree))
+    return min(combinations, _most_values(tree, combinations))
+
+
+# Of how many values parts of a time are, and null.
+_PARTS_OF_TIME = {
+    "Month": 13,
+    "Quarter": 5,
+    "Week": 54,
+    "WeekDay": 8,
+    "Day": 32,
+    "OrdinalDay": 367,
+    "Hour": 25,
+    "Minute": 61,
+    "Second": 61,
+}
+_DAYS_IN_YEAR = 365
+_YEARS = 100  # that times are thought to lie in, if they are not more than the days of so many years
+_COMPARISONS = ("Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "And", "Or")
+_TRUTHS = (
+    "IsBetween",
+    "IsIn",
+    "IsNull",
+    "IsNotNull",
+    "Not",
+    "IsNan",
+    "IsFinite",
+    "IsLeapYear",
+    "StartsWith",
+    "EndsWith",
+)
+
+
+def _most_values(tree: Expression, combinations: float) -> float:
+    """Bound the number of values of an expression by what it computes at last."""
+    while kind_of(tree) in ("Alias", "Cast"):
+        tree = tree["Alias"][0] if kind_of(tree) == "Alias" else tree["Cast"]["expr"]
+    if kind_of(tree) == "BinaryExpr":
+        return 3 if tree["BinaryExpr"]["op"] in _COMPARISONS else math.inf
+    name = function_name(tree)
+    if name == "Year":
+        return max(_YEARS, combinations / _DAYS_IN_YEAR)
+    return 3 if name in _TRUTHS else _PARTS_OF_TIME.get(name or "", math.inf)
 
 
 def _step(planner: Planner, node: Node) -> dict[str, str]:

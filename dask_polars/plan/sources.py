@@ -17,16 +17,17 @@ from dask_polars.io.files import found_on_disk, scan_kind
 from dask_polars.io.parts import FileSet, stamp_of
 from dask_polars.plan.planner import Fallback, Planner, lowers, split_evenly
 from dask_polars.plan.regions import Region
+from dask_polars.plan.selectivity import share_passing
 from dask_polars.plan.stages import CallStage, FrameStage, Input, MapStage, Placement, ScanStage, Size, Stage
 
 
-def on_source(planner: Planner, region: Region, stage: Stage) -> Stage:
-    """Run a region on the partitions of a source."""
+def on_source(planner: Planner, region: Region, stage: Stage, files: FileSet | None = None) -> Stage:
+    """Run a region on the partitions of a source, of files if it is a scan of some."""
     if not region.chain:
         return stage
     schema = planner.schema(region.core)
     operation = stage.operation if isinstance(stage, ScanStage) else region.chain[0].kind.lower()
-    size = stage.size.scaled(selectivity(region))
+    size = share_passing(planner, region, files).of(stage.size)
     return planner.fragment(
         operation,
         lambda leaves: region.over(leaves[0]),
@@ -46,12 +47,6 @@ def followed(planner: Planner, region: Region, stage: Stage) -> dict[str, Any]:
     return {"placement": stage.placement.renamed(kept) if stage.placement else None, "distinct": distinct}
 
 
-def selectivity(region: Region) -> float:
-    """Guess the share of the rows that pass the filters of a region: a third for each, but at least a hundredth."""
-    filters = sum(1 for node in region.chain if node.kind == "Filter")
-    return max(0.01, (1 / 3) ** filters)
-
-
 # ---------------------------------------------------------------- files
 
 
@@ -61,7 +56,7 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
     files = planner.files_of(region)
     if files is None:
         return _whole_scan(planner, region)
-    return on_source(planner, region, scan_stage(planner, region.core, files))
+    return on_source(planner, region, scan_stage(planner, region.core, files), files)
 
 
 def scan_stage(planner: Planner, node: Node, files: FileSet) -> ScanStage:
@@ -155,7 +150,7 @@ def _whole_scan(planner: Planner, region: Region) -> Stage:
         operation=f"scan-{kind.lower()}",
         schema=schema,
         npartitions=1,
-        size=size.scaled(selectivity(region)),
+        size=share_passing(planner, region).of(size),
         template=encode(region.root),
         sources=(),
         fallback=reason,

@@ -1,0 +1,298 @@
+"""
+How many rows pass the filters on top of a scan.
+
+Of comparisons with constants it is estimated from the smallest and largest values that the files have noted of their row groups: values
+are taken to lie evenly between these, and columns to have nothing to do with each other, as in System R (Selinger et al.,
+"Access path selection in a relational database management system", 1979). Of every other filter it is guessed to keep a third.
+
+A row group in which no value is in a range, or all are, is no guess; so there is a most beside what is thought.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from dask_polars.dsl.expressions import (
+    Expression,
+    Shape,
+    columns_of,
+    function_name,
+    kind_of,
+    renamed,
+    shape,
+    to_expr,
+)
+from dask_polars.io.parts import FileSet, SchemaDict, Values, ValuesOf
+from dask_polars.plan.lineage import names_below
+from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import Region
+from dask_polars.plan.stages import Size
+
+_GUESS = 1 / 3
+_LEAST_GUESS = 0.01  # of several filters of which nothing is known
+_LEAST = 0.001
+_EQUAL = 0.1  # the share of a value, or of a few, is at least this: some values are more frequent than others
+# How many times as many dates and times as estimated there may be: what happens, happens now more and now less often.
+_UNEVEN = 8
+
+_FLIPPED = {"Lt": "Gt", "LtEq": "GtEq", "Gt": "Lt", "GtEq": "LtEq", "Eq": "Eq"}
+_STRICT = {"Both": (False, False), "Left": (False, True), "Right": (True, False), "None": (True, True)}
+
+
+@dataclass(frozen=True)
+class Share:
+    """
+    The share of the rows that pass.
+
+    Parameters
+    ----------
+    passes
+        What is thought.
+    most
+        What it could be.
+    """
+
+    passes: float = 1.0
+    most: float = 1.0
+
+    def of(self, size: Size) -> Size:
+        """Give what is left of something."""
+        return Size(size.rows * self.passes, size.bytes * self.passes, doubt=size.doubt * self.most / self.passes)
+
+
+def share_passing(planner: Planner, region: Region, files: FileSet | None = None) -> Share:
+    """
+    Estimate the share of the rows of a leaf that pass the filters on top of it.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    region
+        The region over the leaf.
+    files
+        The files that are read; None where the leaf is no scan of files.
+
+    Returns
+    -------
+    Share
+    """
+    conditions: list[_Condition] = []
+    guessed = 0
+    schema = planner.schema(region.core)
+    for parts in _filters(planner, region):
+        found = [_condition(part, schema) for part in parts if not _is_settled(part, files)]
+        conditions += [item for item in found if item is not None]
+        guessed += None in found
+    values_of = None if files is None else files.values_of
+    estimated = _estimated(conditions, values_of, schema) if conditions and values_of is not None else None
+    if estimated is None:
+        estimated, guessed = Share(), guessed + bool(conditions)
+    guess = max(_LEAST_GUESS, _GUESS**guessed)
+    return Share(max(estimated.passes * guess, min(_LEAST, guess)), max(estimated.most, _LEAST))
+
+
+def _is_settled(part: Expression | None, files: FileSet | None) -> bool:
+    """Say whether files of which no row passes are left out, and those of which all do are not."""
+    return part is not None and files is not None and bool(names := columns_of(part)) and names <= files.settled
+
+
+def _filters(planner: Planner, region: Region) -> Iterator[list[Expression | None]]:
+    """Give the parts of each filter of a region, over the columns of its leaf; None for those that are over others."""
+    names = {name: name for name in planner.schema(region.core)}
+    left = sum(item.kind == "Filter" for item in region.chain)
+    below = region.core
+    for item in reversed(region.chain):
+        if not left:
+            return
+        node = item.with_inputs((below,))
+        if item.kind == "Filter":
+            left -= 1
+            parts = list(_conjuncts(item.fields["predicate"]))
+            yield [renamed(part, names) if columns_of(part) <= names.keys() else None for part in parts]
+        names = {new: names[old] for new, old in names_below(planner, node).items() if old in names}
+        below = node
+
+
+def _conjuncts(tree: Expression) -> Iterator[Expression]:
+    waiting = [tree]
+    while waiting:
+        tree = waiting.pop()
+        if kind_of(tree) == "BinaryExpr" and tree["BinaryExpr"]["op"] in ("And", "LogicalAnd"):
+            waiting += [tree["BinaryExpr"]["right"], tree["BinaryExpr"]["left"]]
+        elif function_name(tree) == "AllHorizontal":
+            waiting += reversed(tree["Function"]["input"])
+        else:
+            yield tree
+
+
+# ---------------------------------------------------------------- conditions
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """
+    What values of a column have to be.
+
+    Parameters
+    ----------
+    column
+        Its name.
+    low, high
+        Expressions of the least and the greatest value; None for no limit.
+    strict
+        Whether these two are not among the values.
+    count
+        An expression of the number of values between them that are meant; None for all.
+    null
+        Whether only nulls are meant.
+    """
+
+    column: str
+    low: pl.Expr | None = None
+    high: pl.Expr | None = None
+    strict: tuple[bool, bool] = (False, False)
+    count: pl.Expr | None = None
+    null: bool = False
+
+
+def _condition(tree: Expression | None, schema: SchemaDict) -> _Condition | None:
+    """Read a condition of which statistics say something off a predicate."""
+    if tree is None:
+        return None
+    found = _comparison(tree) if kind_of(tree) == "BinaryExpr" else _call(tree)
+    if found is None or (found.low is None and found.high is None):
+        return found
+    return found if _is_number(schema[found.column]) else None
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    """Say whether values of a type lie evenly between others."""
+    return dtype.is_integer() or dtype.is_float() or isinstance(dtype, (pl.Date, pl.Datetime, pl.Time))
+
+
+def _comparison(tree: Expression) -> _Condition | None:
+    fields = tree["BinaryExpr"]
+    left, right, operation = fields["left"], fields["right"], fields["op"]
+    if shape(left) is Shape.LITERAL:
+        left, right, operation = right, left, _FLIPPED.get(operation)
+    if kind_of(left) != "Column" or shape(right) is not Shape.LITERAL:
+        return None
+    name, value = left["Column"], to_expr(right)
+    if operation in ("Lt", "LtEq"):
+        return _Condition(name, high=value, strict=(False, operation == "Lt"))
+    if operation in ("Gt", "GtEq"):
+        return _Condition(name, low=value, strict=(operation == "Gt", False))
+    return _Condition(name, value, value, count=pl.lit(1)) if operation == "Eq" else None
+
+
+def _call(tree: Expression) -> _Condition | None:
+    name = function_name(tree)
+    if name not in ("IsBetween", "IsIn", "IsNull", "IsNotNull"):
+        return None
+    first, *others = tree["Function"]["input"]
+    if kind_of(first) != "Column" or any(shape(item) is not Shape.LITERAL for item in others):
+        return None
+    column, values = first["Column"], [to_expr(item) for item in others]
+    if name == "IsBetween":
+        closed = tree["Function"]["function"]["Boolean"]["IsBetween"]["closed"]
+        return _Condition(column, values[0], values[1], _STRICT[closed])
+    if name == "IsIn":
+        listed = values[0].explode()
+        return _Condition(column, listed.min(), listed.max(), count=listed.len())
+    return _Condition(column, null=name == "IsNull")
+
+
+# ---------------------------------------------------------------- estimates
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """The numbers of a condition: those that values are between, and how many of them."""
+
+    low: float
+    high: float
+    count: float | None
+    null: bool
+
+
+def _estimated(conditions: Sequence[_Condition], values_of: ValuesOf, schema: SchemaDict) -> Share | None:
+    """Estimate the share of the rows that meet all of some conditions; None where files say nothing of that."""
+    columns = {item.column: schema[item.column] for item in conditions}
+    values = {name: values_of(name, dtype) for name, dtype in columns.items()}
+    limits = _limits(conditions, columns)
+    if limits is None or any(item is None for item in values.values()):
+        return None
+    rows = thought = touched = 0.0
+    for place in range(min(len(item) for item in values.values() if item is not None)):
+        passes, some = 1.0, True
+        for name, dtype in columns.items():
+            group = (values[name] or ())[place]
+            own = [limit for item, limit in zip(conditions, limits, strict=True) if item.column == name]
+            passes *= _share_of_group(group, own, _step(dtype))
+            some = some and passes > 0
+        rows += group.rows
+        thought += group.rows * passes
+        touched += group.rows * some
+    if not rows:
+        return Share()
+    share = max(thought / rows, _LEAST)
+    most = max(touched / rows, share)
+    even = all(dtype.is_temporal() for dtype in columns.values())
+    return Share(share, min(most, _UNEVEN * share) if even else most)
+
+
+def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limits] | None:
+    """Compute the numbers of conditions; None where a value is not of the type of its column, which Polars will say."""
+    wanted = []
+    for item in conditions:
+        ends = [None if end is None else _number(end, columns[item.column]) for end in (item.low, item.high)]
+        wanted += [*ends, item.count]
+    try:
+        asked = [expr.alias(str(index)) for index, expr in enumerate(wanted) if expr is not None]
+        known = pl.select(asked).row(0, named=True) if asked else {}
+    except pl.exceptions.PolarsError:
+        return None
+    numbers = [known.get(str(index)) for index in range(len(wanted))]
+    if any(expr is not None and number is None for expr, number in zip(wanted, numbers, strict=True)):
+        return None  # it is compared with a null
+    found = []
+    for item, low, high, count in zip(conditions, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
+        step = _step(columns[item.column])
+        start = -math.inf if low is None else low + step * item.strict[0]
+        end = math.inf if high is None else high - step * item.strict[1]
+        found.append(_Limits(start, end, count, item.null))
+    return found
+
+
+def _share_of_group(group: Values, limits: Sequence[_Limits], step: float) -> float:
+    """Estimate the share of the rows of a row group with values that meet conditions on a column."""
+    if any(item.null for item in limits):
+        return group.nulls
+    low = max(group.low, *(item.low for item in limits))
+    high = min(group.high, *(item.high for item in limits))
+    if low > high:
+        return 0.0
+    width = group.high - group.low + step
+    part = (high - low + step) / width if 0 < width < math.inf else 1.0 if width <= 0 else _GUESS
+    for item in limits:
+        if item.count is not None:
+            part = min(max(item.count * step / width if width > 0 else 1.0, _EQUAL), 1.0)
+    return (1 - group.nulls) * part
+
+
+def _step(dtype: pl.DataType) -> float:
+    """Give how far values of a type lie apart at least."""
+    return 1.0 if dtype.is_integer() or isinstance(dtype, pl.Date) else 0.0
+
+
+def _number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Give what is compared with values of a type as a number."""
+    return (value.cast(dtype).to_physical() if dtype.is_temporal() else value).cast(pl.Float64)
+
+
+__all__ = ["Share", "share_passing"]
