@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from dask_polars.kernels import size_of
-from dask_polars.plan.planner import Planner
+from dask_polars.plan.planner import DOUBT_ALLOWED, Planner
 from dask_polars.plan.stages import (
     CallStage,
     FrameStage,
@@ -65,8 +65,9 @@ def is_guess(stage: Stage) -> bool:
 
 
 def could_be_below(size: Size, limit: float) -> bool:
-    """Say whether something that is thought to be above a limit could well be below it."""
-    return limit < size.bytes <= PLAUSIBLE * limit
+    """Say whether something that is thought to be above a limit, or may be far above it, could well be below it."""
+    above = size.bytes > limit or size.most > DOUBT_ALLOWED * limit
+    return above and size.bytes <= PLAUSIBLE * limit
 
 
 def open_questions(roots: Sequence[Stage], asked: Sequence[Question]) -> tuple[Question, ...]:
