@@ -54,6 +54,7 @@ def ipc_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: W
     on_disk = max(sum(file.size for file, _ in read), 1)
     rows_per_byte = sum(sum(footer.batches) for _, footer in read) / on_disk
     bytes_per_byte = sum(footer.memory(needed, own) for _, footer in read) / on_disk
+    wanted = wanted.fitted(bytes_per_byte * sum(file.size for file in files))
 
     def pieces(index: int, file: File) -> list[Piece]:
         footer = known.get(index)
@@ -67,7 +68,7 @@ def ipc_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: W
     return FileSet(
         format="ipc",
         heights=heights_of(files, lambda asked: [None if item is None else item.batches for item in footers(asked)]),
-        parts=tuple(grouped(cut, wanted.target if wanted.limit is None else 0)),
+        parts=tuple(grouped(cut, wanted)),
         nfiles=len(files),
         rows=rows_per_byte * sum(file.size for file in files),
         bytes=bytes_per_byte * sum(file.size for file in files),

@@ -142,11 +142,11 @@ def cut_parquet(
     if not remaining:
         return nothing(fields, files)
     estimate = _Estimate.of([item for item in found if item.footer is not None], kept, wanted, own)
-    wanted = replace(wanted, target=wanted.target_for(sum(estimate.of_file(item)[1] for item in remaining)))
+    wanted = wanted.fitted(sum(estimate.of_file(item)[1] for item in remaining))
     remaining = _with_large(remaining, estimate, wanted, tests)
     pieces = [piece for item in remaining for piece in _pieces(item, estimate, wanted, whole)]
     sizes = [estimate.of_file(item) for item in remaining]
-    parts = tuple(grouped(pieces, wanted.target if wanted.limit is None else 0))
+    parts = tuple(grouped(pieces, wanted))
     return FileSet(
         format="parquet",
         parts=parts,

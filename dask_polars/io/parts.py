@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -24,7 +24,8 @@ Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 # Gives what is known of the values of a column of a type in each row group of a sample of the files; None where that is nothing.
 ValuesOf = Callable[[str, pl.DataType], "tuple[Values, ...] | None"]
 
-_SLACK = 1.2
+_ABOVE = 1 + 1e-9  # so that what is cut into equal parts has not one more of them for what numbers are rounded by
+_MOST = 1.25  # times that a partition may be larger than it should be, for there to be as many as there should be
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays, where a thread has nothing else to do
 # A thread gets several tasks in turn: of one each, some threads would be done long before others. But each of them takes what
 # is broadcast and costs some 15 ms of messages, so one of less than this does not pay.
@@ -78,6 +79,8 @@ class Wanted:
         How many rows a partition may have; None for any number.
     cluster
         The cluster that will read it; None where there is none.
+    count
+        How many partitions there should be; None where that does not matter.
     """
 
     schema: SchemaDict
@@ -86,32 +89,34 @@ class Wanted:
     target: float
     limit: int | None
     cluster: Cluster | None = None
+    count: int | None = None
 
     @property
     def needed(self) -> dict[str, pl.DataType]:
         """The columns that are needed, and their types."""
         return {name: self.schema[name] for name in self.columns}
 
-    def target_for(self, size: float) -> float:
+    def fitted(self, size: float) -> Wanted:
         """
-        Say what a partition is to take in memory.
+        Fit the parts of a scan to the threads of the cluster.
 
         Parameters
         ----------
         size
-            What all partitions take together, in bytes.
+            What all partitions take together in memory, in bytes.
 
         Returns
         -------
-        float
-            Less than the options say where otherwise threads of the cluster would have nothing to do.
+        Wanted
+            With smaller parts, where otherwise threads would have nothing to do, and with as many for each thread.
         """
-        if self.cluster is None:
-            return self.target
-        # A bit more than the share of a thread, or a last partition with the rest would be one too many.
-        share = size / self.cluster.threads
-        turns = min(max(int(share / _LEAST_IN_TURN), 1), _IN_TURN)
-        return min(self.target, max(_SLACK * share / turns, _LEAST))
+        if self.cluster is None or self.limit is not None:
+            return self
+        threads = self.cluster.threads
+        share = size / threads
+        turns = max(math.ceil(share / self.target), min(int(share / _LEAST_IN_TURN), _IN_TURN), 1)
+        target = max(share / turns, min(self.target, _LEAST))
+        return replace(self, target=_ABOVE * target, count=min(threads * turns, max(round(size / target), 1)))
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ class Piece:
     bytes: float
 
 
-def grouped(pieces: Iterable[Piece], target: float) -> Iterator[ScanPart]:
+def grouped(pieces: Sequence[Piece], wanted: Wanted) -> Iterator[ScanPart]:
     """
     Put small files that follow each other together; a part of a file stays by itself.
 
@@ -216,27 +221,41 @@ def grouped(pieces: Iterable[Piece], target: float) -> Iterator[ScanPart]:
     ----------
     pieces
         Files and parts of files, in the order of their rows.
-    target
-        What a partition is to take in memory, in bytes.
+    wanted
+        What a query wants of them.
 
     Yields
     ------
     ScanPart
     """
     group: list[str] = []
-    filled = 0.0
-    for piece in pieces:
+    for piece, starts in zip(pieces, _starts(pieces, wanted), strict=True):
         whole = piece.part.rows is None and piece.part.share is None
-        if group and (not whole or filled + piece.bytes > target):
+        if group and (not whole or starts):
             yield ScanPart(tuple(group))
-            group, filled = [], 0.0
+            group = []
         if whole:
             group.extend(piece.part.paths)
-            filled += piece.bytes
         else:
             yield piece.part
     if group:
         yield ScanPart(tuple(group))
+
+
+def _starts(pieces: Sequence[Piece], wanted: Wanted) -> Iterator[bool]:
+    """Say for each piece whether a partition starts with it, if it is put together with others."""
+    total = sum(piece.bytes for piece in pieces)
+    most = wanted.target if wanted.count is None else _MOST * wanted.target
+    before = filled = 0.0
+    place = 0
+    for piece in pieces:
+        # Where they are to be so many, it goes where its middle falls, were all bytes cut into parts of equal size.
+        middle = (before + piece.bytes / 2) / total if total else 0.0
+        before += piece.bytes
+        last, place = place, 0 if wanted.count is None else int(middle * wanted.count)
+        starts = place != last or filled + piece.bytes > most or wanted.limit is not None
+        filled = piece.bytes if starts else filled + piece.bytes
+        yield starts
 
 
 def runs(heights: Sequence[int], kept: Sequence[bool], size: float, target: float) -> list[tuple[tuple[int, int], ...]]:

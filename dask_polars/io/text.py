@@ -51,6 +51,7 @@ def text_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: 
     weight = sum(found.length for found in sampled) or 1
     rows_per_byte = sum(found.rows for found in sampled) / weight if sampled else 1 / max(10 * len(own), 1)
     bytes_per_byte = sum(found.bytes for found in sampled) / weight if sampled else 1.0
+    wanted = wanted.fitted(sum(file.size for file in files) * bytes_per_byte)
 
     def pieces(file: File) -> list[Piece]:
         size, rows = file.size * bytes_per_byte, file.size * rows_per_byte
@@ -67,7 +68,7 @@ def text_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: 
     why = reason or ("compressed files are read by one task each" if compressed else "")
     return FileSet(
         format=kind.lower(),
-        parts=tuple(grouped(cut, wanted.target if wanted.limit is None else 0)),
+        parts=tuple(grouped(cut, wanted)),
         nfiles=len(files),
         rows=total * rows_per_byte,
         bytes=total * bytes_per_byte,
