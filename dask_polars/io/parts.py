@@ -81,6 +81,8 @@ class Wanted:
         The cluster that will read it; None where there is none.
     count
         How many partitions there should be; None where that does not matter.
+    most
+        What a partition of several files may take in memory, in bytes, for there to be so many.
     """
 
     schema: SchemaDict
@@ -90,6 +92,7 @@ class Wanted:
     limit: int | None
     cluster: Cluster | None = None
     count: int | None = None
+    most: float = math.inf
 
     @property
     def needed(self) -> dict[str, pl.DataType]:
@@ -116,7 +119,8 @@ class Wanted:
         share = size / threads
         turns = max(math.ceil(share / self.target), min(int(share / _LEAST_IN_TURN), _IN_TURN), 1)
         target = max(share / turns, min(self.target, _LEAST))
-        return replace(self, target=_ABOVE * target, count=min(threads * turns, max(round(size / target), 1)))
+        count = min(threads * turns, max(round(size / target), 1))
+        return replace(self, target=_ABOVE * target, count=count, most=_MOST * self.target)
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,7 @@ def grouped(pieces: Sequence[Piece], wanted: Wanted) -> Iterator[ScanPart]:
 def _starts(pieces: Sequence[Piece], wanted: Wanted) -> Iterator[bool]:
     """Say for each piece whether a partition starts with it, if it is put together with others."""
     total = sum(piece.bytes for piece in pieces)
-    most = wanted.target if wanted.count is None else _MOST * wanted.target
+    most = wanted.target if wanted.count is None else wanted.most
     before = filled = 0.0
     place = 0
     for piece in pieces:
