@@ -165,11 +165,12 @@ def plan_queries(
     """
     planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {}, shared=shared or {})
     with listing_once():
-        roots = tuple(_plan_one(planner, query) for query in queries)
+        decoded = [_decoded(planner, query) for query in queries]
+        roots = tuple(map(partial(_lowered, planner), queries, decoded))
         shared = shared_parts(planner, roots) if shared is None else shared
         if shared and not planner.shared:
             planner = planner.sharing(shared)
-            roots = tuple(_plan_one(planner, query) for query in queries)
+            roots = tuple(map(partial(_lowered, planner), queries, decoded))
     questions = open_questions(roots, planner.questions)
     again = partial(_again, queries, options, client, tables, shared)
     return Plan(
@@ -188,7 +189,8 @@ def _again(
     return plan_queries(queries, options, client, tables, known, shared)
 
 
-def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
+def _decoded(planner: Planner, query: pl.LazyFrame) -> Node | PlanDecodeError:
+    """Read the plan of a query, where it can be read, and see that it is right."""
     try:
         root = decode_with_sources(query)
     except pl.exceptions.ComputeError as error:
@@ -197,19 +199,25 @@ def _plan_one(planner: Planner, query: pl.LazyFrame) -> Stage:
             raise
         raise PlanSendError(f"the query holds what cannot be sent to a worker: {error}") from error
     except PlanDecodeError as error:
-        schema = schema_of(query)
-        planner.fallbacks.append(Fallback("the query", str(error)))
-        return MapStage(
-            operation="fallback",
-            schema=schema,
-            npartitions=1,
-            size=Size.guess(1e6, schema),
-            template=Template.of(query.serialize()),
-            sources=(),
-            fallback=str(error),
-        )
+        return error
     _check(planner, root, query)
-    return planner.lower(root)
+    return root
+
+
+def _lowered(planner: Planner, query: pl.LazyFrame, decoded: Node | PlanDecodeError) -> Stage:
+    if isinstance(decoded, Node):
+        return planner.lower(decoded)
+    schema = schema_of(query)
+    planner.fallbacks.append(Fallback("the query", str(decoded)))
+    return MapStage(
+        operation="fallback",
+        schema=schema,
+        npartitions=1,
+        size=Size.guess(1e6, schema),
+        template=Template.of(query.serialize()),
+        sources=(),
+        fallback=str(decoded),
+    )
 
 
 def _check(planner: Planner, root: Node, query: pl.LazyFrame) -> None:
