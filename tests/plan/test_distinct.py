@@ -50,11 +50,12 @@ def test_what_is_computed_row_by_row(lake: Path) -> None:
     lf = dp.scan_parquet(lake)
     before = distinct(lf)
     after = distinct(
-        lf.with_columns(year=pl.col("date").dt.year(), one=pl.lit(1), both=pl.col("flag") + pl.col("own")).select(
-            "year", "one", "both", pl.col("date").alias("day")
-        )
+        lf.with_columns(
+            next=pl.col("date").dt.offset_by("1d"), one=pl.lit(1), both=pl.col("flag") + pl.col("own")
+        ).select("next", "one", "both", pl.col("date").dt.month().alias("month"), pl.col("date").alias("day"))
     )
-    assert after["year"] == after["day"] == before["date"]
+    assert after["next"] == after["day"] == before["date"]
+    assert after["month"] == 13  # and null
     assert after["one"] == 1
     assert after["both"] == before["flag"] * before["own"]
 
