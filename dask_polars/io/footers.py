@@ -30,9 +30,14 @@ _READERS = 16  # footers that are read at the same time
 
 def sample(files: Sequence[File]) -> list[int]:
     """Pick files from all over the list, the first and the last among them."""
-    if len(files) <= _SAMPLE:
-        return list(range(len(files)))
-    return sorted({round(index * (len(files) - 1) / (_SAMPLE - 1)) for index in range(_SAMPLE)})
+    return spread(len(files), _SAMPLE)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Pick numbers below a count, at most so many, from all over, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(index * (count - 1) / (most - 1)) for index in range(most)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +51,21 @@ class Footer:
         Rows in each row group.
     metadata
         What pyarrow read; None where the file has types that it does not know.
+    groups
+        The numbers of these row groups in the file; None for all of them.
     """
 
     row_groups: tuple[int, ...]
     metadata: pq.FileMetaData | None
+    groups: tuple[int, ...] | None = None
 
     @property
     def rows(self) -> int:
         return sum(self.row_groups)
+
+    def part(self, groups: Sequence[int]) -> Footer:
+        """Give what is known of some of the row groups."""
+        return Footer(tuple(self.row_groups[group] for group in groups), self.metadata, tuple(groups))
 
     def leaves(self, columns: Iterable[str]) -> dict[str, list[int]]:
         """Give the numbers of the leaves that each of some columns has; a nested one may have several."""
@@ -68,7 +80,8 @@ class Footer:
     def chunks(self, leaf: int) -> list[Any]:
         """Give what is known of a leaf in each row group."""
         assert self.metadata is not None
-        return [self.metadata.row_group(group).column(leaf) for group in range(self.metadata.num_row_groups)]
+        groups = range(self.metadata.num_row_groups) if self.groups is None else self.groups
+        return [self.metadata.row_group(group).column(leaf) for group in groups]
 
     def flat(self, leaves: Sequence[int]) -> list[Any] | None:
         """Give the chunks of a column that is not nested; None of any other."""

@@ -59,7 +59,7 @@ def ipc_files(scan: Node, given: Sequence[str], files: Sequence[File], wanted: W
     def pieces(index: int, file: File) -> list[Piece]:
         footer = known.get(index)
         size = file.size * bytes_per_byte if footer is None else footer.memory(needed, own)
-        if size >= 2 * wanted.target and footer is None:
+        if wanted.is_large(size) and footer is None:
             footer = _footer(file)
         return _pieces(file, footer, size, wanted)
 
@@ -89,7 +89,7 @@ def _pieces(file: File, footer: Footer | None, size: float, wanted: Wanted) -> l
         rows = sum(footer.batches)
         spans = [((start, min(wanted.limit, rows - start)),) for start in range(0, rows, wanted.limit)]
         return [Piece(ScanPart(path, rows=span), size / len(spans)) for span in spans]
-    if footer is None or wanted.limit is not None or size < 2 * wanted.target:
+    if footer is None or wanted.limit is not None or not wanted.is_large(size):
         return [Piece(ScanPart(path), size)]
     cut = runs(footer.batches, [True] * len(footer.batches), size, wanted.target)
     return [Piece(ScanPart(path, rows=span), size / len(cut)) for span in cut] or [Piece(ScanPart(path), size)]

@@ -21,7 +21,7 @@ from dask_polars.dsl.nodes import Node
 from dask_polars.io.arguments import arguments_for_parts, encoded_schema, has_schema, own_schema
 from dask_polars.io.clustering import Clusters, Order, clusters_of, orders_of_sample
 from dask_polars.io.columns import Columns
-from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample
+from dask_polars.io.footers import Footer, distinct_bounds, footers, in_threads, read_footer, sample, spread
 from dask_polars.io.parts import (
     FileSet,
     Heights,
@@ -50,6 +50,7 @@ from dask_polars.io.storage import Storage
 _FEW = 32  # files whose footers the client reads where it has to know them
 _MANY = 512  # files whose footers are all read to find out whether joins and groups need no shuffle
 _WORTH_IT = 0.25  # the share of row groups that have to be left out for all footers to be read
+_LOOKED_AT = 128  # row groups whose values are looked at to estimate how many rows pass
 _REMEMBERED = 512
 # Queries are planned again and again: a scan is cut once for as long as its files are the same.
 _cut_before: dict[tuple[Any, ...], FileSet] = {}
@@ -194,17 +195,16 @@ def _heights(files: Sequence[_Known]) -> Heights | None:
 def _values_of(files: Sequence[_Known], in_paths: frozenset[str]) -> ValuesOf | None:
     """Tell what values there are in the row groups that are read, by a sample of them."""
     known = [item for item in files if item.footer is not None]
-    few = [known[index] for index in sample([item.file for item in known])]
-    if not few:
+    kept = [(place, group) for place, item in enumerate(known) for group, keep in enumerate(item.kept) if keep]
+    some = [kept[index] for index in spread(len(kept), _LOOKED_AT)]
+    groups = {place: [group for other, group in some if other == place] for place, _ in some}
+    found = [footer.part(groups[place]) for place in groups if (footer := known[place].footer) is not None]
+    if not found:
         return None
-    kept = pl.Series([keep for item in few for keep in item.kept], dtype=pl.Boolean)
 
     @cache
     def values_of(name: str, dtype: pl.DataType) -> tuple[Values, ...] | None:
-        if name in in_paths:
-            return None
-        read = footer_statistics([item.footer for item in few if item.footer is not None], {name: dtype}).filter(kept)
-        return tuple(values_in(read, name))
+        return None if name in in_paths else tuple(values_in(footer_statistics(found, {name: dtype}), name))
 
     return values_of
 
@@ -387,7 +387,7 @@ class _Estimate:
 
 def _with_large(found: Sequence[_Known], estimate: _Estimate, wanted: Wanted, tests: Predicates | None) -> list[_Known]:
     """Read the footers of files that are to be cut, where these are few; otherwise they are read where the files are."""
-    large = [item.file for item in found if item.footer is None and estimate.of_file(item)[1] >= 2 * wanted.target]
+    large = [item.file for item in found if item.footer is None and wanted.is_large(estimate.of_file(item)[1])]
     if not large or len(large) > _FEW:
         return list(found)
     read = {item.file.path: item for item in _with_kept(large, footers(large), tests)}
@@ -403,7 +403,7 @@ def _pieces(item: _Known, estimate: _Estimate, wanted: Wanted, whole: frozenset[
     if wanted.limit is not None and item.footer is not None:
         spans = _by_rows(item, wanted.limit)
         return [Piece(ScanPart(path, rows=span), size / len(spans)) for span in spans]
-    if size < 2 * wanted.target:
+    if not wanted.is_large(size):
         return [Piece(ScanPart(path), size)]
     if item.footer is None:
         count = round(size / wanted.target)

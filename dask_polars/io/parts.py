@@ -24,7 +24,9 @@ Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 # Gives what is known of the values of a column of a type in each row group of a sample of the files; None where that is nothing.
 ValuesOf = Callable[[str, pl.DataType], "tuple[Values, ...] | None"]
 
-_ABOVE = 1 + 1e-9  # so that what is cut into equal parts has not one more of them for what numbers are rounded by
+_ROUNDED = (
+    1e-6  # parts by which numbers are rounded: what is cut into equal parts is to have not one more of them for that
+)
 _MOST = 1.25  # times that a partition may be larger than it should be, for there to be as many as there should be
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays, where a thread has nothing else to do
 # A thread gets several tasks in turn: of one each, some threads would be done long before others. But each of them takes what
@@ -94,6 +96,10 @@ class Wanted:
     count: int | None = None
     most: float = math.inf
 
+    def is_large(self, size: float) -> bool:
+        """Say whether a file of a size in memory is to be cut: no part is to be smaller than half of a partition."""
+        return size >= (2 - _ROUNDED) * self.target
+
     @property
     def needed(self) -> dict[str, pl.DataType]:
         """The columns that are needed, and their types."""
@@ -111,7 +117,8 @@ class Wanted:
         Returns
         -------
         Wanted
-            With smaller parts, where otherwise threads would have nothing to do, and with as many for each thread.
+            With smaller parts, where otherwise threads would have nothing to do, and with as many for each thread, as far as
+            the sizes of files allow that.
         """
         if self.cluster is None or self.limit is not None:
             return self
@@ -120,7 +127,7 @@ class Wanted:
         turns = max(math.ceil(share / self.target), min(int(share / _LEAST_IN_TURN), _IN_TURN), 1)
         target = max(share / turns, min(self.target, _LEAST))
         count = min(threads * turns, max(round(size / target), 1))
-        return replace(self, target=_ABOVE * target, count=count, most=_MOST * self.target)
+        return replace(self, target=target, count=count, most=_MOST * self.target)
 
 
 @dataclass(frozen=True)
@@ -191,13 +198,13 @@ class Values:
     low, high
         The least and the greatest value; infinite where they are not known.
     nulls
-        The share of the rows without a value, as far as it is known.
+        The share of the rows without a value; None where it is not known.
     """
 
     rows: int
     low: float
     high: float
-    nulls: float
+    nulls: float | None
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,7 @@ def runs(heights: Sequence[int], kept: Sequence[bool], size: float, target: floa
         For each part the runs of rows that it reads, as offset and number. No row group is in two parts.
     """
     total = sum(height for height, keep in zip(heights, kept, strict=True) if keep)
-    count = max(1, min(sum(kept), math.ceil(size / target)))
+    count = max(1, min(sum(kept), math.ceil(size / target - _ROUNDED)))
     parts: list[list[tuple[int, int]]] = [[] for _ in range(count)]
     offset, before = 0, 0
     for height, keep in zip(heights, kept, strict=True):

@@ -246,7 +246,7 @@ def values_in(statistics: pl.DataFrame, name: str) -> Iterator[Values]:
         )
     else:
         low, high = (pl.lit(value) for value in _ENDLESS)
-    nulls = (pl.col(f"{name}_nc") / pl.col(_RESERVED)).fill_null(0.0).fill_nan(0.0)
+    nulls = (pl.col(f"{name}_nc") / pl.col(_RESERVED)).fill_nan(0.0)
     for row in statistics.select(pl.col(_RESERVED), low.alias("low"), high.alias("high"), nulls.alias("nulls")).rows():
         yield Values(*row)
 

@@ -158,13 +158,12 @@ _PARTS_OF_TIME = {
 }
 _DAYS_IN_YEAR = 365
 _YEARS = 100  # that times are thought to lie in, if they are not more than the days of so many years
-_COMPARISONS = ("Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "And", "Or")
+_COMPARISONS = ("Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq")  # not And and Or, which integers have, too
 _TRUTHS = (
     "IsBetween",
     "IsIn",
     "IsNull",
     "IsNotNull",
-    "Not",
     "IsNan",
     "IsFinite",
     "IsLeapYear",

@@ -5,7 +5,8 @@ Of comparisons with constants it is estimated from the smallest and largest valu
 are taken to lie evenly between these, and columns to have nothing to do with each other, as in System R (Selinger et al.,
 "Access path selection in a relational database management system", 1979). Of every other filter it is guessed to keep a third.
 
-A row group in which no value is in a range, or all are, is no guess; so there is a most beside what is thought.
+How values truly lie is not known: most may be those of a year, and one the end of time. So there is a most beside what is thought, which
+is the rows of the row groups in which any may pass.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ import polars as pl
 
 from dask_polars.dsl.expressions import (
     Expression,
-    Shape,
     columns_of,
     function_name,
     kind_of,
     renamed,
-    shape,
     to_expr,
 )
 from dask_polars.io.parts import FileSet, SchemaDict, Values, ValuesOf
@@ -36,8 +35,6 @@ _GUESS = 1 / 3
 _LEAST_GUESS = 0.01  # of several filters of which nothing is known
 _LEAST = 0.001
 _EQUAL = 0.1  # the share of a value, or of a few, is at least this: some values are more frequent than others
-# How many times as many dates and times as estimated there may be: what happens, happens now more and now less often.
-_UNEVEN = 8
 
 _FLIPPED = {"Lt": "Gt", "LtEq": "GtEq", "Gt": "Lt", "GtEq": "LtEq", "Eq": "Eq"}
 _STRICT = {"Both": (False, False), "Left": (False, True), "Right": (True, False), "None": (True, True)}
@@ -81,17 +78,14 @@ def share_passing(planner: Planner, region: Region, files: FileSet | None = None
     -------
     Share
     """
-    conditions: list[_Condition] = []
-    guessed = 0
     schema = planner.schema(region.core)
-    for parts in _filters(planner, region):
-        found = [_condition(part, schema) for part in parts if not _is_settled(part, files)]
-        conditions += [item for item in found if item is not None]
-        guessed += None in found
+    filters = [[part for part in parts if not _is_settled(part, files)] for parts in _filters(planner, region)]
+    found = [[_condition(part, schema) for part in parts] for parts in filters if parts]
+    conditions = [item for items in found for item in items if item is not None]
     values_of = None if files is None else files.values_of
     estimated = _estimated(conditions, values_of, schema) if conditions and values_of is not None else None
-    if estimated is None:
-        estimated, guessed = Share(), guessed + bool(conditions)
+    guessed = sum(None in items for items in found) if estimated is not None else len(found)
+    estimated = estimated or Share()
     guess = max(_LEAST_GUESS, _GUESS**guessed)
     return Share(max(estimated.passes * guess, min(_LEAST, guess)), max(estimated.most, _LEAST))
 
@@ -175,12 +169,22 @@ def _is_number(dtype: pl.DataType) -> bool:
     return dtype.is_integer() or dtype.is_float() or isinstance(dtype, (pl.Date, pl.Datetime, pl.Time))
 
 
+def _is_constant(tree: Expression) -> bool:
+    """Say whether an expression is a value that is written there: nothing but Polars itself runs to compute it."""
+    kind = kind_of(tree)
+    if kind == "BinaryExpr":
+        return _is_constant(tree["BinaryExpr"]["left"]) and _is_constant(tree["BinaryExpr"]["right"])
+    if kind in ("Alias", "Cast"):
+        return _is_constant(tree["Alias"][0] if kind == "Alias" else tree["Cast"]["expr"])
+    return kind == "Literal"
+
+
 def _comparison(tree: Expression) -> _Condition | None:
     fields = tree["BinaryExpr"]
     left, right, operation = fields["left"], fields["right"], fields["op"]
-    if shape(left) is Shape.LITERAL:
+    if _is_constant(left):
         left, right, operation = right, left, _FLIPPED.get(operation)
-    if kind_of(left) != "Column" or shape(right) is not Shape.LITERAL:
+    if kind_of(left) != "Column" or not _is_constant(right):
         return None
     name, value = left["Column"], to_expr(right)
     if operation in ("Lt", "LtEq"):
@@ -195,7 +199,7 @@ def _call(tree: Expression) -> _Condition | None:
     if name not in ("IsBetween", "IsIn", "IsNull", "IsNotNull"):
         return None
     first, *others = tree["Function"]["input"]
-    if kind_of(first) != "Column" or any(shape(item) is not Shape.LITERAL for item in others):
+    if kind_of(first) != "Column" or not all(map(_is_constant, others)):
         return None
     column, values = first["Column"], [to_expr(item) for item in others]
     if name == "IsBetween":
@@ -227,23 +231,20 @@ def _estimated(conditions: Sequence[_Condition], values_of: ValuesOf, schema: Sc
     limits = _limits(conditions, columns)
     if limits is None or any(item is None for item in values.values()):
         return None
-    rows = thought = touched = 0.0
-    for place in range(min(len(item) for item in values.values() if item is not None)):
-        passes, some = 1.0, True
-        for name, dtype in columns.items():
-            group = (values[name] or ())[place]
-            own = [limit for item, limit in zip(conditions, limits, strict=True) if item.column == name]
-            passes *= _share_of_group(group, own, _step(dtype))
-            some = some and passes > 0
-        rows += group.rows
-        thought += group.rows * passes
-        touched += group.rows * some
+    # Of the rows of a row group there pass as many as of each column alone, if columns have nothing to do with each other.
+    groups = zip(*(item for item in values.values() if item is not None), strict=True)
+    steps = [_step(dtype) for dtype in columns.values()]
+    own = [[limit for item, limit in zip(conditions, limits, strict=True) if item.column == name] for name in columns]
+    rows = passing = touched = 0.0
+    for group in groups:
+        shares = [_share_of_group(*item) for item in zip(group, own, steps, strict=True)]
+        rows += group[0].rows
+        passing += group[0].rows * math.prod(share for share, _ in shares)
+        touched += group[0].rows * all(any_may for _, any_may in shares)
     if not rows:
         return Share()
-    share = max(thought / rows, _LEAST)
-    most = max(touched / rows, share)
-    even = all(dtype.is_temporal() for dtype in columns.values())
-    return Share(share, min(most, _UNEVEN * share) if even else most)
+    share = max(passing / rows, _LEAST)
+    return Share(share, max(touched / rows, share))
 
 
 def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limits] | None:
@@ -255,11 +256,13 @@ def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limi
     try:
         asked = [expr.alias(str(index)) for index, expr in enumerate(wanted) if expr is not None]
         known = pl.select(asked).row(0, named=True) if asked else {}
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     numbers = [known.get(str(index)) for index in range(len(wanted))]
-    if any(expr is not None and number is None for expr, number in zip(wanted, numbers, strict=True)):
-        return None  # it is compared with a null
+    if any(
+        expr is not None and not isinstance(number, int | float) for expr, number in zip(wanted, numbers, strict=True)
+    ):
+        return None  # it is compared with a null, or with what is no number
     found = []
     for item, low, high, count in zip(conditions, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         step = _step(columns[item.column])
@@ -269,20 +272,23 @@ def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limi
     return found
 
 
-def _share_of_group(group: Values, limits: Sequence[_Limits], step: float) -> float:
-    """Estimate the share of the rows of a row group with values that meet conditions on a column."""
+def _share_of_group(group: Values, limits: Sequence[_Limits], step: float) -> tuple[float, bool]:
+    """Estimate the share of the rows of a row group with values that meet conditions on a column, and say whether any may."""
     if any(item.null for item in limits):
-        return group.nulls
-    low = max(group.low, *(item.low for item in limits))
-    high = min(group.high, *(item.high for item in limits))
+        return (_GUESS, True) if group.nulls is None else (group.nulls, group.nulls > 0)
+    there = 1 - (group.nulls or 0.0)
+    low, high = max(item.low for item in limits), min(item.high for item in limits)
+    if low == -math.inf and high == math.inf:
+        return there, there > 0
+    low, high = max(group.low, low), min(group.high, high)
     if low > high:
-        return 0.0
+        return 0.0, False
     width = group.high - group.low + step
-    part = (high - low + step) / width if 0 < width < math.inf else 1.0 if width <= 0 else _GUESS
-    for item in limits:
-        if item.count is not None:
-            part = min(max(item.count * step / width if width > 0 else 1.0, _EQUAL), 1.0)
-    return (1 - group.nulls) * part
+    if not 0 < width < math.inf:
+        return there * (1.0 if width == 0 else _GUESS), there > 0
+    part = (high - low + step) / width
+    counts = [min(max(item.count * step / width, _EQUAL), 1.0) for item in limits if item.count is not None]
+    return there * min([part if not counts else 1.0, *counts]), there > 0
 
 
 def _step(dtype: pl.DataType) -> float:

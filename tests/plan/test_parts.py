@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dask_polars.io.parts import Piece, ScanPart, Wanted, grouped
+from dask_polars.io.parts import Piece, ScanPart, Wanted, grouped, runs
 
 MIB = 2**20
 TARGET = 128 * MIB
@@ -47,6 +47,14 @@ def test_the_sizes_that_were_met_in_practice() -> None:
     assert cut(files(*[65] * 15), wanted(2).fitted(15 * 65 * MIB)) == [130] * 3 + [65] + [130] * 4
     assert cut(files(*[23] * 8), wanted(2).fitted(8 * 23 * MIB)) == [92, 92]
     assert len(cut(files(*[30.5] * 60), wanted(2).fitted(60 * 30.5 * MIB))) == 16
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 7])
+def test_one_file_is_cut_for_every_thread(threads: int) -> None:
+    for size in (40 * MIB, 120 * MIB, 1000 * MIB, 123_456_789):
+        fitted = wanted(threads).fitted(size)
+        assert fitted.is_large(size)
+        assert len(runs([10] * 1000, [True] * 1000, size, fitted.target)) == fitted.count
 
 
 def test_little_is_not_cut_for_more_threads_than_pays() -> None:
