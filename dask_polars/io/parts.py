@@ -24,9 +24,8 @@ Heights = Callable[[Sequence[str]], list[tuple[int, ...] | None]]
 # Gives what is known of the values of a column of a type in each row group of a sample of the files; None where that is nothing.
 ValuesOf = Callable[[str, pl.DataType], "tuple[Values, ...] | None"]
 
-_ROUNDED = (
-    1e-6  # parts by which numbers are rounded: what is cut into equal parts is to have not one more of them for that
-)
+# What is cut into equal parts is not to have one more of them for what numbers are rounded by.
+_ROUNDED = 1e-6
 _MOST = 1.25  # times that a partition may be larger than it should be, for there to be as many as there should be
 _LEAST = 4 * 2**20  # bytes for which a task of its own pays, where a thread has nothing else to do
 # A thread gets several tasks in turn: of one each, some threads would be done long before others. But each of them takes what

@@ -1,12 +1,12 @@
 """
 How many rows pass the filters on top of a scan.
 
-Of comparisons with constants it is estimated from the smallest and largest values that the files have noted of their row groups: values
-are taken to lie evenly between these, and columns to have nothing to do with each other, as in System R (Selinger et al.,
-"Access path selection in a relational database management system", 1979). Of every other filter it is guessed to keep a third.
+Of comparisons with constants it is estimated from the smallest and largest values that the files have noted of their row groups:
+values are taken to lie evenly between these, and columns to have nothing to do with each other, as in System R (Selinger et
+al., "Access path selection in a relational database management system", 1979). Every other filter is guessed to keep a third.
 
-How values truly lie is not known: most may be those of a year, and one the end of time. So there is a most beside what is thought, which
-is the rows of the row groups in which any may pass.
+How values truly lie is not known: most may be those of a year, and one the end of time. So there is a most beside what is
+thought, which is the rows of the row groups in which any may pass.
 """
 
 from __future__ import annotations
@@ -17,14 +17,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dask_polars.dsl.expressions import (
-    Expression,
-    columns_of,
-    function_name,
-    kind_of,
-    renamed,
-    to_expr,
-)
+from dask_polars.dsl.expressions import Expression, columns_of, function_name, kind_of, renamed, to_expr
 from dask_polars.io.parts import FileSet, SchemaDict, Values, ValuesOf
 from dask_polars.plan.lineage import names_below
 from dask_polars.plan.planner import Planner
@@ -236,7 +229,9 @@ def _estimated(conditions: Sequence[_Condition], values_of: ValuesOf, schema: Sc
     steps = [_step(dtype) for dtype in columns.values()]
     own = [[limit for item, limit in zip(conditions, limits, strict=True) if item.column == name] for name in columns]
     rows = passing = touched = 0.0
+    looked_at = 0
     for group in groups:
+        looked_at += 1
         shares = [_share_of_group(*item) for item in zip(group, own, steps, strict=True)]
         rows += group[0].rows
         passing += group[0].rows * math.prod(share for share, _ in shares)
@@ -244,7 +239,8 @@ def _estimated(conditions: Sequence[_Condition], values_of: ValuesOf, schema: Sc
     if not rows:
         return Share()
     share = max(passing / rows, _LEAST)
-    return Share(share, max(touched / rows, share))
+    # These are a sample: there may be others like one of them that have what is wanted.
+    return Share(share, max(touched / rows, 1 / looked_at, share))
 
 
 def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limits] | None:
@@ -259,9 +255,8 @@ def _limits(conditions: Sequence[_Condition], columns: SchemaDict) -> list[_Limi
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     numbers = [known.get(str(index)) for index in range(len(wanted))]
-    if any(
-        expr is not None and not isinstance(number, int | float) for expr, number in zip(wanted, numbers, strict=True)
-    ):
+    asked_for = [number for expr, number in zip(wanted, numbers, strict=True) if expr is not None]
+    if not all(isinstance(number, int | float) for number in asked_for):
         return None  # it is compared with a null, or with what is no number
     found = []
     for item, low, high, count in zip(conditions, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
