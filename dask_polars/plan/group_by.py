@@ -169,14 +169,14 @@ def _lower_in_parts(
     schema = planner.schema(core.input)
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
-    groups = groups_bound(rows, keys)
+    combinations = _product_of_values(rows, keys)
+    groups = min(combinations, rows.size.rows)
     if not ordered and not planner.is_small(Size.guess(groups, planner.schema(partial))):
         rows = cut_for_groups(planner, source, rows, keys)
         if is_placed(rows.placement, keys):
             return _run_placed(planner, region, rows)
     most = min(groups * rows.npartitions, rows.size.rows)
     # However wrong a guess of the rows is, there are no more groups than values have combinations.
-    combinations = _product_of_values(rows, keys)
     doubt = _doubt(rows, most, combinations * rows.npartitions)
     size = Size.guess(most, planner.schema(partial), doubt=doubt)
     parts: Stage = planner.fragment(
@@ -248,9 +248,9 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
     names = _columns(core.fields["keys"])
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
-    groups = groups_bound(rows, core.fields["keys"])
-    doubt = _doubt(rows, groups, _product_of_values(rows, core.fields["keys"]))
-    out = Size.guess(groups, planner.schema(core), doubt=doubt)
+    combinations = _product_of_values(rows, core.fields["keys"])
+    groups = min(combinations, rows.size.rows)
+    out = Size.guess(groups, planner.schema(core), doubt=_doubt(rows, groups, combinations))
     facts = {"placement": placement, "distinct": distinct_after(planner, region, _kept(rows, names))}
     return planner.fragment("groupby", region.build, [rows], [planner.schema(core.input)], size=out, **facts)
 

@@ -221,9 +221,8 @@ def different_keys(sides: Sides) -> float:
     no good guess.
     """
     bounds = [
-        min(bound_of(key, stage.distinct or {}), max(stage.size.rows, 1.0))
+        (bound_of(key, stage.distinct or {}), max(stage.size.rows, 1.0))
         for stage, keys in ((sides.left, sides.left_on), (sides.right, sides.right_on))
         for key in keys
-        if bound_of(key, stage.distinct or {}) != math.inf
     ]
-    return max(bounds, default=1.0)
+    return max((min(bound, rows) for bound, rows in bounds if bound != math.inf), default=1.0)

@@ -85,7 +85,10 @@ def share_passing(planner: Planner, region: Region, files: FileSet | None = None
 
 def _is_settled(part: Expression | None, files: FileSet | None) -> bool:
     """Say whether files of which no row passes are left out, and those of which all do are not."""
-    return part is not None and files is not None and bool(names := columns_of(part)) and names <= files.settled
+    if part is None or files is None or not files.settled:
+        return False
+    names = columns_of(part)
+    return bool(names) and names <= files.settled
 
 
 def _filters(planner: Planner, region: Region) -> Iterator[list[Expression | None]]:
