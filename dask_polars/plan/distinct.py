@@ -15,12 +15,12 @@ from dask_polars.dsl.expressions import Expression, Shape, column, expand, shape
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.fallback import gather_and_run
-from dask_polars.plan.group_by import groups_bound, is_placed
+from dask_polars.plan.group_by import is_placed, size_of_groups
 from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
-from dask_polars.plan.stages import Size, Stage
+from dask_polars.plan.stages import Stage
 from dask_polars.plan.wide import with_key_columns
 
 
@@ -45,9 +45,7 @@ def lower_distinct(planner: Planner, region: Region) -> Stage:
         return _finish(planner, region, rows)
     if keep == "None":
         return _shuffled(planner, region, rows, keys, rows.npartitions)
-    groups = groups_bound(rows, keys)
-    most = min(groups * rows.npartitions, rows.size.rows)
-    size = Size.guess(most, rows.schema, doubt=rows.size.doubt)
+    size = size_of_groups(rows, keys, rows.schema, times=rows.npartitions)
     if planner.is_small(size):
         local = core.with_fields(options={**options, "maintain_order": ordered or keep in ("First", "Last")})
         partial = planner.fragment("unique-partial", local.with_inputs, [rows], [schema], size=size)

@@ -45,7 +45,7 @@ from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
-from dask_polars.plan.stages import KeyStage, Placement, Size, Stage
+from dask_polars.plan.stages import KeyStage, Placement, SchemaDict, Size, Stage
 from dask_polars.plan.steps import Question, could_be_below
 from dask_polars.plan.time_windows import HAVING, lower_windows, window_kind, windows_of
 from dask_polars.plan.true_types import another_type
@@ -144,9 +144,30 @@ def _product_of_values(stage: Stage, keys: Sequence[Expression]) -> float:
     return math.prod(bound_of(key, stage.distinct or {}) for key in keys)
 
 
-def _doubt(rows: Stage, thought: float, bound: float) -> float:
-    """Say how many times as many groups as thought there could be, of rows whose number is in doubt."""
-    return min(rows.size.doubt, max(bound / thought, 1.0)) if thought else rows.size.doubt
+def size_of_groups(rows: Stage, keys: Sequence[Expression], schema: SchemaDict, times: int = 1) -> Size:
+    """
+    Guess how large groups are.
+
+    Parameters
+    ----------
+    rows
+        Their rows.
+    keys
+        What they are grouped by.
+    schema
+        What there is of each group.
+    times
+        How often a group may be there: once for each partition, before they are put together.
+
+    Returns
+    -------
+    Size
+        However wrong a guess of the rows is, there are no more groups than values have combinations.
+    """
+    combinations = _product_of_values(rows, keys) * times
+    thought = min(combinations, rows.size.rows)
+    doubt = min(rows.size.doubt, max(combinations / thought, 1.0)) if thought else rows.size.doubt
+    return Size.guess(thought, schema, doubt=doubt)
 
 
 # ---------------------------------------------------------------- in parts
@@ -169,16 +190,12 @@ def _lower_in_parts(
     schema = planner.schema(core.input)
     if rows.npartitions == 1 or (is_placed(rows.placement, keys) and not ordered):
         return _run_placed(planner, region, rows)
-    combinations = _product_of_values(rows, keys)
-    groups = min(combinations, rows.size.rows)
+    groups = groups_bound(rows, keys)
     if not ordered and not planner.is_small(Size.guess(groups, planner.schema(partial))):
         rows = cut_for_groups(planner, source, rows, keys)
         if is_placed(rows.placement, keys):
             return _run_placed(planner, region, rows)
-    most = min(groups * rows.npartitions, rows.size.rows)
-    # However wrong a guess of the rows is, there are no more groups than values have combinations.
-    doubt = _doubt(rows, most, combinations * rows.npartitions)
-    size = Size.guess(most, planner.schema(partial), doubt=doubt)
+    size = size_of_groups(rows, keys, planner.schema(partial), times=rows.npartitions)
     parts: Stage = planner.fragment(
         "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
     )
@@ -201,11 +218,12 @@ def _lower_in_parts(
     parts = planner.as_known(parts)
     ran = isinstance(parts, KeyStage)
     size = parts.size if ran else size
-    doubtful = math.isinf(combinations) and could_be_below(size, planner.options.partition_size)
+    doubtful = math.isinf(_product_of_values(rows, keys)) and could_be_below(size, planner.options.partition_size)
     if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
-    given = min(groups, size.rows)
-    out = Size.guess(given, planner.schema(core), doubt=size.doubt if ran else _doubt(rows, given, combinations))
+    out = size_of_groups(rows, keys, planner.schema(core))
+    if ran:
+        out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
     distinct = distinct_after(planner, region, _kept(rows, _columns(keys)))
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):
@@ -248,9 +266,7 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
     names = _columns(core.fields["keys"])
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
-    combinations = _product_of_values(rows, core.fields["keys"])
-    groups = min(combinations, rows.size.rows)
-    out = Size.guess(groups, planner.schema(core), doubt=_doubt(rows, groups, combinations))
+    out = size_of_groups(rows, core.fields["keys"], planner.schema(core))
     facts = {"placement": placement, "distinct": distinct_after(planner, region, _kept(rows, names))}
     return planner.fragment("groupby", region.build, [rows], [planner.schema(core.input)], size=out, **facts)
 

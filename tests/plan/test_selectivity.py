@@ -236,3 +236,13 @@ def test_parts_of_times_have_few_values() -> None:
         (~pl.col("day"), 4000),
     ]
     assert [bound_of(decode_expr(expr), bounds) for expr, _ in expected] == [bound for _, bound in expected]
+
+
+def test_few_values_need_no_shuffle_however_many_rows_there_may_be(files: Path) -> None:
+    rows = pl.scan_parquet(files / "*.parquet").filter(pl.col("float") < 0.001)
+    for query in (rows.select(pl.col("day").dt.month()).unique(), rows.group_by(pl.col("day").dt.month()).len()):
+        plan = plan_queries([query], Options.current(partition_size=1500))
+        assert plan.roots[0].npartitions == 1
+        assert not any(isinstance(stage, ShuffleStage) for stage in walk_stages(plan.roots))
+        ours = query.collect(engine=dp.DaskEngine(partition_size=1500))
+        assert_frame_equal(ours, query.collect(), check_row_order=False)
