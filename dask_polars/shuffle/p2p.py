@@ -43,11 +43,8 @@ from distributed.shuffle._core import (
 )
 
 from dask_polars.measure import Seen, measured
-from dask_polars.shuffle.frames import (
-    Compression,
-    SchemaLike,
-    ShuffleError,
-)
+from dask_polars.shuffle.encoding import Compression
+from dask_polars.shuffle.frames import SchemaLike, ShuffleError
 from dask_polars.shuffle.run import PolarsShuffleRun
 
 Graph: TypeAlias = dict[Key, GraphNode]

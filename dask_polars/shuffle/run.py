@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import mmap
 import pickle
-import struct
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -31,27 +32,20 @@ from distributed.shuffle._exceptions import DataUnavailable, P2POutOfDiskError
 from distributed.utils import sync
 from distributed.utils_comm import retry
 
-from dask_polars.shuffle.frames import (
-    Buffer,
-    Compression,
-    ShuffleError,
-    as_planned,
-    concat,
-    iter_bytes,
-    iter_chunks,
-    join_bytes,
-    split,
-    validate,
-)
+from dask_polars.shuffle.encoding import Buffer, Compression, iter_bytes, iter_chunks, join_bytes, join_shards
+from dask_polars.shuffle.frames import ShuffleError, as_planned, group, validate
+from dask_polars.shuffle.handover import Handed, hand_over, sees_files, write
 
 if TYPE_CHECKING:
     from dask_polars.shuffle.p2p import PolarsShuffleSpec
 
-#: Input partition, rows for each output of the worker, shards.
+#: Input partition, what is announced (`_announce`), and the shards, unless they are in a file.
 Payload: TypeAlias = tuple[int, bytes, "np.ndarray[Any, Any]"]
 
 # The task for which this thread has last read a partition: a second shuffle of that task does not move it any more.
 _settled = threading.local()
+
+_CLOSED_WITHIN = 30.0  # seconds until the scheduler has told that a worker is gone
 
 
 @dataclass(frozen=True)
@@ -65,12 +59,12 @@ class Stored:
     height
         Rows that these inputs have announced.
     data
-        The shards, concatenated in any order, tagged with their input.
+        The shards in any order, each tagged with its input, in buffers that have any number of them.
     """
 
     ninputs: int
     height: int
-    data: Buffer
+    data: Sequence[Buffer]
 
 
 class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
@@ -95,6 +89,8 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         for j, address in worker_for.items():
             outputs_of[address].append(j)
         self.outputs_of = dict(outputs_of)
+        self._files = itertools.count()
+        self._handed: list[Handed] = []
         self._announced: defaultdict[int, int] = defaultdict(int)
         self._relocated: set[Key] = set()
         self._receiving = 0
@@ -108,25 +104,77 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         where = f"P2P shuffle {self.id}, input partition {partition_id}"
         data = as_planned(data, self.spec.schema)
         validate(data, self.spec.schema, self.spec.npartitions, where)
-        parts = split(data)
-        height = sum(part.height for part in parts.values())
+        grouped = group(data)
+        height = sum(grouped.heights.values())
         if height != data.height:
             raise ShuffleError(f"{where}: {data.height} rows in, {height} rows split")
-        payloads: dict[str, Payload] = {}
+        counts, shards = {}, {}
         for address, outputs in self.outputs_of.items():
-            sent = (parts[j] for j in outputs if j in parts)
-            shards = join_bytes(sent, tag=partition_id, compression=self._compression(address))
-            counts = [parts[j].height if j in parts else 0 for j in outputs]
-            # An array is not copied when it is pickled, as bytes are.
-            array = np.frombuffer(shards, dtype=np.uint8)
-            payloads[address] = (partition_id, struct.pack(f"<{len(counts)}Q", *counts), array)
-        context_meter.digest_metric("p2p-shards", sum(p[2].nbytes for p in payloads.values()), "bytes")
-        context_meter.digest_metric("p2p-shards", len(payloads), "count")
-        return payloads
+            counts[address] = [grouped.heights.get(j, 0) for j in outputs]
+            shards[address] = join_bytes(
+                grouped.of(outputs),
+                [height for height in counts[address] if height],
+                tag=partition_id,
+                compression=self._compression(address),
+            )
+        context_meter.digest_metric("p2p-shards", sum(part.size for part in shards.values()), "bytes")
+        context_meter.digest_metric("p2p-shards", len(shards), "count")
+        handed = self._hand_over(counts, {a: part for a, part in shards.items() if part.size and self._sees_files(a)})
+        return {
+            address: (
+                partition_id,
+                _announce(counts[address], handed.get(address)),
+                # An array is not copied when it is pickled, as bytes are.
+                np.frombuffer(b"" if address in handed else shards[address], dtype=np.uint8),
+            )
+            for address in shards
+        }
 
     def _compression(self, address: str) -> Compression:
         """Compress what goes over a network: within a machine that takes longer than to move the bytes."""
-        return "uncompressed" if get_address_host(address) == self._host else self.spec.compression
+        return "uncompressed" if self._is_near(address) else self.spec.compression
+
+    def _is_near(self, address: str) -> bool:
+        return get_address_host(address) == self._host
+
+    def _sees_files(self, address: str) -> bool:
+        if address == self.local_address or not self._is_near(address):
+            return address == self.local_address
+        return sync(self._loop, sees_files, self._buffer.directory, address, self._ask)
+
+    def _hand_over(self, counts: dict[str, list[int]], shards: dict[str, Any]) -> dict[str, Handed]:
+        """Write what goes to workers of this machine into one file, which these read."""
+        if not shards:
+            return {}
+        parts = [
+            [next(chunks) if height else b"" for height in counts[address]]
+            for address, chunks in ((address, iter_chunks(part)) for address, part in shards.items())
+        ]
+        with self._writing(len(shards), sum(part.size for part in shards.values())):
+            handed = hand_over(self._buffer.directory / f"from-{next(self._files)}", parts)
+        return dict(zip(shards, handed, strict=True))
+
+    @property
+    def _buffer(self) -> DiskShardsBuffer:
+        assert isinstance(self._disk_buffer, DiskShardsBuffer)
+        return self._disk_buffer
+
+    @contextmanager
+    def _writing(self, count: int, nbytes: int) -> Iterator[None]:
+        """Write files of this run: in a thread, while its directory is kept from being deleted."""
+        buffer = self._buffer
+        with buffer._directory_lock.read(), context_meter.meter("disk-write"):
+            self.raise_if_closed()
+            try:
+                yield
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise P2POutOfDiskError from error
+                raise
+        buffer.bytes_total += nbytes
+        buffer.bytes_written += nbytes
+        context_meter.digest_metric("disk-write", count, "count")
+        context_meter.digest_metric("disk-write", nbytes, "bytes")
 
     async def _send(self, address: str, shards: Any) -> Any:
         if address == self.local_address:
@@ -141,15 +189,19 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         outputs = self.outputs_of[self.local_address]
         fresh = []
         for payload in data:
-            i, counts, _ = payload
+            i, announced, _ = payload
             if i in self.received:  # A transfer was sent or run twice.
                 continue
             self.received.add(i)
             self.total_recvd += sizeof(payload)
+            counts, handed = _announced(announced)
             # Announced now and not when written: a shard that is never written must be missed.
-            for j, height in zip(outputs, _unpack_counts(counts), strict=True):
+            for j, height in zip(outputs, counts, strict=True):
                 self._announced[j] += height
-            fresh.append(payload)
+            if handed is not None:
+                self._handed.append(handed)
+            else:
+                fresh.append(payload)
         if not fresh:
             return
         self._receiving += 1
@@ -172,21 +224,10 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         """
         chunks = _group_by_output(payloads, outputs)
         written = sum(chunk.nbytes for pieces in chunks.values() for chunk in pieces)
-        buffer = self._disk_buffer
-        assert isinstance(buffer, DiskShardsBuffer)
-        with self._appending, buffer._directory_lock.read(), context_meter.meter("disk-write"):
-            self.raise_if_closed()
-            try:
-                for j, pieces in chunks.items():
-                    buffer._write_frames(pieces, str(j))
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise P2POutOfDiskError from error
-                raise
-        buffer.bytes_total += written
-        buffer.bytes_written += written
-        context_meter.digest_metric("disk-write", len(chunks), "count")
-        context_meter.digest_metric("disk-write", written, "bytes")
+        with self._appending, self._writing(len(chunks), written):
+            for j, pieces in chunks.items():
+                with (self._buffer.directory / str(j)).open("ab") as file:
+                    write(file, pieces)
 
     async def flush_receive(self) -> None:
         """Wait until everything received is on disk.
@@ -241,12 +282,22 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         return self._assemble(partition_id, self._stored(partition_id))
 
     def _stored(self, j: int) -> Stored:
-        data: Buffer
+        position = self.outputs_of[self.local_address].index(j)
         try:
-            data = self._read_from_disk((j,))  # type: ignore[assignment]
-        except DataUnavailable:
-            data = b""
+            data = [handed.read(position) for handed in self._handed]
+        except FileNotFoundError as error:
+            # Its worker is gone, or the run is over, and the scheduler is about to say so.
+            sync(self._loop, self._wait_until_closed)
+            self.raise_if_closed()
+            raise ShuffleError(f"P2P shuffle {self.id}, output partition {j}: {error}") from error
+        # What came through the network.
+        with suppress(DataUnavailable):
+            data.append(self._read_from_disk((j,)))  # type: ignore[arg-type]
         return Stored(len(self.received), self._announced[j], data)
+
+    async def _wait_until_closed(self) -> None:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._closed_event.wait(), _CLOSED_WITHIN)
 
     def _assemble(self, j: int, stored: Stored) -> pl.DataFrame:
         where = f"P2P shuffle {self.id}, output partition {j}"
@@ -254,14 +305,14 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
             self.raise_if_closed()
             raise ShuffleError(f"{where}: {stored.ninputs} of {self.spec.ninputs} input partitions have arrived")
         try:
-            shards = sorted(iter_bytes(stored.data), key=lambda shard: shard.tag)
+            shards = sorted(iter_bytes(*stored.data), key=lambda shard: shard.tag)
         except (ShuffleError, pl.exceptions.PolarsError) as error:
             raise ShuffleError(f"{where}: {error}") from error
-        height = sum(shard.frame.height for shard in shards)
+        height = sum(shard.height for shard in shards)
         if height != stored.height or len({shard.tag for shard in shards}) != len(shards):
             self.raise_if_closed()
             raise ShuffleError(f"{where}: {stored.height} rows in, {height} rows out in {len(shards)} shards")
-        return concat([shard.frame for shard in shards], self.spec.schema)
+        return join_shards(shards, self.spec.schema)
 
     async def serve(self, j: int) -> Stored:
         """Give an output partition of this worker to another worker.
@@ -279,20 +330,22 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         await self.flush_receive()
         stored = await self.offload(self._stored, j)
         # A memory map cannot be sent.
-        return Stored(stored.ninputs, stored.height, await self.offload(bytes, stored.data))
+        return Stored(stored.ninputs, stored.height, [await self.offload(b"".join, stored.data)])
 
     async def _fetch(self, owner: str, j: int) -> Stored:
         async def attempt() -> Any:
             # If the owner has died, the scheduler closes this run: stop asking then.
             self.raise_if_closed()
-            # `run` is open on every worker: a handler of our own would need a plugin.
-            return await self.rpc(owner).run(
-                function=pickle.dumps(_serve), args=pickle.dumps((self.id, self.run_id, j)), wait=True
-            )
+            return await self._ask(owner, _serve, self.id, self.run_id, j)
 
-        response = await retry(
+        return await retry(
             attempt, count=self.RETRY_COUNT, delay_min=self.RETRY_DELAY_MIN, delay_max=self.RETRY_DELAY_MAX
         )
+
+    async def _ask(self, address: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a function on another worker."""
+        # `run` is open on every worker: a handler of our own would need a plugin.
+        response = await self.rpc(address).run(function=pickle.dumps(function), args=pickle.dumps(args), wait=True)
         if response["status"] == "error":
             _, error, traceback = clean_exception(**response)
             assert error is not None
@@ -332,15 +385,20 @@ async def _serve(shuffle_id: ShuffleId, run_id: int, j: int, dask_worker: Any) -
     return await run.serve(j)
 
 
-def _unpack_counts(counts: Buffer) -> tuple[int, ...]:
-    return struct.unpack(f"<{memoryview(counts).nbytes // 8}Q", counts)
+def _announce(counts: list[int], handed: Handed | None) -> bytes:
+    """Give what a payload says of its shards, as bytes: rows for each output of the worker, and the file where they are."""
+    return pickle.dumps((counts, handed))
+
+
+def _announced(data: Buffer) -> tuple[list[int], Handed | None]:
+    return pickle.loads(data)
 
 
 def _group_by_output(payloads: Sequence[Payload], outputs: Sequence[int]) -> dict[int, list[memoryview]]:
     """Give the shards of each output."""
     chunks: defaultdict[int, list[memoryview]] = defaultdict(list)
-    for _, counts, shards in payloads:
-        filled = compress(outputs, _unpack_counts(counts))
+    for _, announced, shards in payloads:
+        filled = compress(outputs, _announced(announced)[0])
         for j, chunk in zip(filled, iter_chunks(shards.data), strict=True):
             chunks[j].append(chunk)
     return dict(chunks)

@@ -19,16 +19,8 @@ from dask.typing import Key
 from distributed import get_worker
 
 from dask_polars.measure import measured
-from dask_polars.shuffle.frames import (
-    SchemaLike,
-    ShuffleError,
-    as_planned,
-    concat,
-    from_bytes,
-    split,
-    to_bytes,
-    validate,
-)
+from dask_polars.shuffle.encoding import from_bytes, to_bytes
+from dask_polars.shuffle.frames import SchemaLike, ShuffleError, as_planned, concat, split, validate
 
 Graph: TypeAlias = dict[Key, GraphNode]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,17 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from dask_polars.shuffle.frames import (
-    PARTITION_COLUMN,
-    ShuffleError,
-    check_sendable,
-    concat,
-    from_bytes,
-    iter_bytes,
-    split,
-    to_bytes,
-    validate,
-)
+from dask_polars.shuffle.encoding import from_bytes, iter_bytes, iter_chunks, join_bytes, join_shards, to_bytes
+from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, check_sendable, concat, group, split, validate
 
 #: One column of every dtype that can be sent, four rows each.
 EVERY_DTYPE = pl.DataFrame(
@@ -161,6 +153,62 @@ def test_slices_of_any_nested_dtype_round_trip(column: pl.Series, data: st.DataO
         assert found.schema == part.schema
         expected = frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN)
         assert found.to_dicts() == expected.to_dicts()
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4"])
+@pytest.mark.parametrize("columns", ["plain", "all", "none"])
+@pytest.mark.parametrize("heights", [[1, 2, 1], [0, 4, 0], [4], [1] * 4])
+def test_parts_of_a_frame_as_bytes(columns: str, heights: list[int], compression: Any) -> None:
+    plain = EVERY_DTYPE.select(pl.exclude("string", "binary")).select(pl.col(pl.Int8, pl.Float64, pl.Boolean, pl.Date))
+    frame = {"plain": plain, "all": EVERY_DTYPE, "none": pl.DataFrame(height=4)}[columns]
+    data = memoryview(join_bytes(frame, heights, tag=3, compression=compression))
+    starts = [sum(heights[:k]) for k in range(len(heights))]
+    parts = [frame.slice(start, height) for start, height in zip(starts, heights, strict=True)]
+    shards = list(iter_bytes(data))
+    assert [(shard.tag, shard.height) for shard in shards] == [(3, height) for height in heights]
+    for shard, chunk, part in zip(shards, iter_chunks(data), parts, strict=True):
+        assert_frame_equal(shard.frame, part)
+        assert_frame_equal(from_bytes(chunk), part)  # each can be read without the others
+    assert_frame_equal(join_shards(shards, frame.schema), frame)
+
+
+def test_no_parts_are_no_bytes() -> None:
+    assert join_bytes(EVERY_DTYPE.clear(), []).size == 0
+    assert join_bytes(pl.DataFrame({"a": [1]}).clear(), []).size == 0
+
+
+def test_shards_of_both_layouts_of_text() -> None:
+    short, long = (pl.DataFrame({"a": [text, None], "b": [1, 2]}) for text in ("short", "longer than twelve bytes"))
+    data = b"".join(to_bytes(frame, tag=i) for i, frame in enumerate([short, long, long, short]))
+    frame = join_shards(list(iter_bytes(data)), short.schema)
+    assert_frame_equal(frame, pl.concat([short, long, long, short]))
+    assert frame.n_chunks() == 1
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 2000), st.data())
+def test_room_is_enough(numbers: list[int], width: int, data: st.DataObject) -> None:
+    # Bits, offsets and padding of small parts take more than the rows.
+    columns = data.draw(st.lists(st.sampled_from(["i", "b", "s", "l", "n"]), min_size=1, max_size=6))
+    values = {"i": 1, "b": True, "s": "short", "l": "x" * width, "n": None}
+    frame = pl.DataFrame(
+        {
+            f"{k}{kind}": pl.Series(
+                [None if n == 0 else values[kind] for n in numbers],
+                dtype=pl.Boolean if kind in "bn" else pl.Int64 if kind == "i" else pl.String,
+            )
+            for k, kind in enumerate(columns)
+        }
+    )
+    heights = [1] * frame.height
+    assert_frame_equal(join_shards(list(iter_bytes(memoryview(join_bytes(frame, heights)))), frame.schema), frame)
+
+
+def test_rows_of_some_outputs() -> None:
+    grouped = group(with_partition(pl.DataFrame({"a": range(6)}), [3, 1, 3, 0, 5, 1]))
+    assert (grouped.rows["a"].to_list(), dict(grouped.heights)) == ([3, 1, 5, 0, 2, 4], {0: 1, 1: 2, 3: 2, 5: 1})
+    for outputs, expected in (([0, 1, 2], [3, 1, 5]), ([0, 3], [3, 0, 2]), ([2, 4], []), ([3, 5, 9], [0, 2, 4])):
+        assert grouped.of(outputs)["a"].to_list() == expected
 
 
 def test_zero_width_frames_keep_their_height() -> None:

@@ -6,8 +6,7 @@ import asyncio
 import itertools
 import os
 import pickle
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +16,10 @@ from dask._task_spec import Task, TaskRef
 from dask.sizeof import sizeof
 from distributed.shuffle._core import P2PBarrierTask, ShuffleId, _mean_shard_size
 
+from dask_polars.shuffle import handover
 from dask_polars.shuffle import run as shuffle_run
-from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, iter_bytes, to_bytes
+from dask_polars.shuffle.encoding import iter_bytes, to_bytes
+from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError
 from dask_polars.shuffle.p2p import PolarsShuffleSpec, shuffle_layer, transfer_layer, unpack_task
 from dask_polars.shuffle.run import PolarsShuffleRun, Stored
 from tests.shuffle.test_frames import EVERY_DTYPE, with_partition
@@ -76,11 +77,13 @@ def test_workers_are_picked_by_their_set_only() -> None:
     assert picked == [["x", "x", "x", "y", "y"]] * 2
 
 
-def sender(npartitions: int, worker_for: dict[int, str]) -> Any:
-    """As much of a run as the methods under test use."""
-    outputs_of = {w: [j for j in worker_for if worker_for[j] == w] for w in set(worker_for.values())}
-    run = SimpleNamespace(spec=spec_of(npartitions), id="t", outputs_of=outputs_of, raise_if_closed=lambda: None)
-    run._host, run._compression = "x", lambda address: PolarsShuffleRun._compression(run, address)  # type: ignore[arg-type]
+def sender(npartitions: int, worker_for: dict[int, str]) -> PolarsShuffleRun:
+    """As much of a run as sending needs, on a machine x, whose files nobody else sees."""
+    run = PolarsShuffleRun.__new__(PolarsShuffleRun)
+    run.spec, run.id = spec_of(npartitions), ShuffleId("t")
+    run.outputs_of = {w: [j for j in worker_for if worker_for[j] == w] for w in set(worker_for.values())}
+    run._host, run.local_address = "x", "tcp://x:9"
+    run._sees_files = lambda address: False  # type: ignore[method-assign]
     return run
 
 
@@ -89,9 +92,7 @@ X, Y = "tcp://x:1", "tcp://y:2"
 
 def test_only_what_leaves_the_machine_is_compressed() -> None:
     run = sender(2, {0: X, 1: Y})
-    payloads = PolarsShuffleRun._shard_partition(
-        run, with_partition(pl.DataFrame({"a": [0] * 10_000}), [0, 1] * 5_000), 0
-    )
+    payloads = run._shard_partition(with_partition(pl.DataFrame({"a": [0] * 10_000}), [0, 1] * 5_000), 0)
     assert len(payloads[X][2]) > 5_000 * 8 > len(payloads[Y][2])
     for _, _, shards in payloads.values():
         (shard,) = iter_bytes(memoryview(shards))
@@ -101,16 +102,16 @@ def test_only_what_leaves_the_machine_is_compressed() -> None:
 def test_payloads() -> None:
     run = sender(4, {0: X, 1: X, 2: Y, 3: Y})
     frame = with_partition(pl.DataFrame({"a": range(5)}), [1, 0, 1, 0, 1])
-    payloads = PolarsShuffleRun._shard_partition(run, frame, 7)
+    payloads = run._shard_partition(frame, 7)
     assert set(payloads) == {X, Y}
-    i, counts, shards = payloads[X]
-    assert (i, struct.unpack("<2Q", counts)) == (7, (2, 3))
+    i, announced, shards = payloads[X]
+    assert (i, pickle.loads(announced)) == (7, ([2, 3], None))
     assert [(shard.tag, shard.frame["a"].to_list()) for shard in iter_bytes(shards)] == [(7, [1, 3]), (7, [0, 2, 4])]
-    assert payloads[Y][:2] == (7, struct.pack("<2Q", 0, 0))
+    assert (payloads[Y][0], pickle.loads(payloads[Y][1])) == (7, ([0, 0], None))
     assert not len(payloads[Y][2])
     # What distributed does with a payload: both of these see its real size.
-    assert _mean_shard_size([payloads[X]]) * 2 == pytest.approx(len(counts) + len(shards), abs=2)
-    assert sizeof(payloads[X]) >= len(counts) + len(shards)
+    assert _mean_shard_size([payloads[X]]) * 2 == pytest.approx(len(announced) + len(shards), abs=2)
+    assert sizeof(payloads[X]) >= len(announced) + len(shards)
     groups = shuffle_run._group_by_output([payloads[X], payloads[X]], [0, 1])
     heights = {j: [s.frame.height for piece in pieces for s in iter_bytes(piece)] for j, pieces in groups.items()}
     assert heights == {0: [2, 2], 1: [3, 3]}
@@ -121,7 +122,7 @@ def test_unpack_checks_what_it_reads() -> None:
     first, second = (to_bytes(pl.DataFrame({"a": [i, i]}), tag=i) for i in range(2))
 
     def assemble(ninputs: int, height: int, data: bytes) -> pl.DataFrame:
-        return PolarsShuffleRun._assemble(run, 3, Stored(ninputs, height, data))  # type: ignore[arg-type]
+        return PolarsShuffleRun._assemble(run, 3, Stored(ninputs, height, [data[:0], data]))  # type: ignore[arg-type]
 
     assert assemble(2, 4, second + first)["a"].to_list() == [0, 0, 1, 1]
     for stored, message in (
@@ -138,18 +139,35 @@ def test_unpack_checks_what_it_reads() -> None:
 # On the cluster
 
 
+def look_apart(apart: bool) -> None:
+    """Let this worker see no files of others, as on another machine, or see them again."""
+
+    async def never(*args: Any) -> bool:
+        return False
+
+    shuffle_run.sees_files = never if apart else handover.sees_files
+
+
+@pytest.fixture(params=["near", "apart"])
+def distance(request: pytest.FixtureRequest, client: Any) -> Iterator[str]:
+    """Workers hand their shards over in files, or send them."""
+    client.run(look_apart, request.param == "apart")
+    yield request.param
+    client.run(look_apart, False)
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize(
     ("heights", "npartitions"), [([50, 0, 30, 7], 4), ([0, 0], 3), ([3], 20), ([10] * 12, 1), ([500] * 3, 200)]
 )
-def test_right_rows_in_order(client: Any, heights: list[int], npartitions: int) -> None:
+def test_right_rows_in_order(client: Any, distance: str, heights: list[int], npartitions: int) -> None:
     graph, keys = shuffle_layer("s", token(), inputs_of(heights, npartitions), npartitions, SCHEMA)
     assert_outputs(client.get(graph, keys), frames_of(heights, npartitions), npartitions)
 
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
-def test_large_payloads_and_inputs_by_reference(client: Any, compression: Any) -> None:
+def test_large_payloads_and_inputs_by_reference(client: Any, distance: str, compression: Any) -> None:
     # Above 64 KiB a payload is sent as buffers, below it is pickled.
     heights = [20_000, 30_000]
     inputs = [TaskRef(("in", i)) for i in range(2)]
@@ -160,7 +178,7 @@ def test_large_payloads_and_inputs_by_reference(client: Any, compression: Any) -
 
 
 @pytest.mark.cluster
-def test_every_dtype(client: Any) -> None:
+def test_every_dtype(client: Any, distance: str) -> None:
     frames = [with_partition(EVERY_DTYPE, [1, 0, 1, 2]), with_partition(EVERY_DTYPE[[3, 2, 1, 0]], [0, 0, 2, 2])]
     inputs = [Task(None, pl.DataFrame.clone, frame) for frame in frames]
     graph, keys = shuffle_layer("s", token(), inputs, 4, EVERY_DTYPE.schema)
@@ -181,7 +199,7 @@ def test_categoricals_of_different_processes(client: Any) -> None:
 
 
 @pytest.mark.cluster
-def test_zero_width_frames(client: Any) -> None:
+def test_zero_width_frames(client: Any, distance: str) -> None:
     narrow = with_partition(pl.DataFrame(height=3), [1, 0, 1])
     graph, keys = shuffle_layer("s", token(), [Task(None, pl.DataFrame.clone, narrow)] * 2, 3, {})
     assert [frame.shape for frame in client.get(graph, keys)] == [(2, 0), (4, 0), (0, 0)]
@@ -292,12 +310,13 @@ def test_a_task_between_two_shuffles(client: Any) -> None:
 
 def lose_rows(lose: bool) -> None:
     """Let this worker write shards that lack a row, or behave again."""
-    from dask_polars.shuffle import frames
+    from dask_polars.shuffle import encoding
 
-    def write_less(parts: Any, **options: Any) -> Any:
-        return frames.join_bytes([part[1:] for part in parts], **options)
+    def write_less(frame: Any, heights: list[int], **options: Any) -> Any:
+        grouped = [frame.slice(sum(heights[:k]) + 1, height - 1) for k, height in enumerate(heights)]
+        return encoding.join_bytes(pl.concat(grouped), [part.height for part in grouped], **options)
 
-    shuffle_run.join_bytes = write_less if lose else frames.join_bytes
+    shuffle_run.join_bytes = write_less if lose else encoding.join_bytes
 
 
 @pytest.mark.cluster

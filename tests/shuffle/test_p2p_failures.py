@@ -16,9 +16,10 @@ import dask
 import polars as pl
 import pytest
 from dask._task_spec import Task
-from distributed import Client, LocalCluster, wait
+from distributed import Client, LocalCluster, get_worker, wait
 
-from dask_polars.shuffle.frames import PARTITION_COLUMN
+from dask_polars.shuffle import run as shuffle_run
+from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError
 from dask_polars.shuffle.p2p import shuffle_layer, transfer_layer, unpack_task
 from tests.shuffle.test_p2p import misaligned  # noqa: F401
 from tests.shuffle.test_tasks import SCHEMA, assert_outputs, produce
@@ -192,3 +193,67 @@ def test_kill_between_two_shuffles(client: Client, tmp_path: Path) -> None:
     everything = pl.concat(frames())
     between = [again(everything.filter(pl.col(PARTITION_COLUMN) == j)) for j in range(NPARTITIONS)]
     assert_outputs(client.gather(futures), between, NPARTITIONS)
+
+
+def stop_with_address(value: Any, flags: Path) -> Any:
+    """Tell the test on which worker this point is reached, and wait until it says go."""
+    if not (flags / "started").exists():
+        (flags / "address").write_text(get_worker().address)
+        (flags / "address").rename(flags / "started")
+    while not (flags / "go").exists():
+        time.sleep(0.01)
+    return value
+
+
+def test_a_sender_leaves_before_its_files_are_read(tmp_path: Path) -> None:
+    # It deletes its files, also those that others have not read yet.
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", processes=False) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        client.as_current(),
+    ):
+        graph, barrier = transfer_layer("s", "leaving", producers(), NPARTITIONS, SCHEMA)
+        keys = [("left", j) for j in range(NPARTITIONS)]
+        for j, key in enumerate(keys):
+            stop = Task(None, stop_with_address, None, tmp_path) if j == 4 else None
+            graph[key] = Task(key, stopped_first, stop, unpack_task(None, "leaving", j, barrier))
+        futures = client.get(graph, keys, sync=False)
+        reader = wait_for(tmp_path / "started")
+        client.retire_workers([address for address in client.scheduler_info()["workers"] if address != reader])
+        (tmp_path / "go").touch()
+        assert_outputs(client.gather(futures), frames(), NPARTITIONS)
+
+
+def stopped_first(stop: None, frame: pl.DataFrame) -> pl.DataFrame:
+    """A consumer that stops before it reads."""
+    return frame
+
+
+def wait_no_longer_than(seconds: float) -> float:
+    """Set for how long this worker waits for word that another one is gone."""
+    before, shuffle_run._CLOSED_WITHIN = shuffle_run._CLOSED_WITHIN, seconds
+    return before
+
+
+def delete_what_was_handed_over(dask_worker: Any) -> int:
+    """Delete files of this worker."""
+    found = list(Path(dask_worker.local_directory).glob("shuffle-*/from-*"))
+    for path in found:
+        path.unlink()
+    return len(found)
+
+
+def test_files_that_are_gone_while_their_worker_is_there_are_an_error(client: Client, tmp_path: Path) -> None:
+    graph, barrier = transfer_layer("s", "gone", producers(), NPARTITIONS, SCHEMA)
+    key = ("gone", 0)
+    graph[key] = Task(key, stopped_first, Task(None, stop_once, None, tmp_path), unpack_task(None, "gone", 0, barrier))
+    future = client.get(graph, key, sync=False)
+    wait_for(tmp_path / "started")
+    (before, *_) = client.run(wait_no_longer_than, 0.1).values()
+    try:
+        assert sum(client.run(delete_what_was_handed_over).values()) == sum(height > 0 for height in HEIGHTS)
+        (tmp_path / "go").touch()
+        with pytest.raises(ShuffleError, match=r"output partition 0: .*No such file"):
+            future.result()
+    finally:
+        client.run(wait_no_longer_than, before)
