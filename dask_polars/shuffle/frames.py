@@ -157,31 +157,6 @@ def group(frame: pl.DataFrame) -> Grouped:
     return Grouped(rows if len(heights) == 1 or not rows.width else rows[groups["row"].explode()], heights)
 
 
-def split(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """Split a frame into its output partitions.
-
-    Parameters
-    ----------
-    frame
-        Frame with the partition column.
-
-    Returns
-    -------
-    dict
-        Output partition to its rows in the order of `frame`, without the partition column: slices of one frame. Only the
-        outputs that have rows, in ascending order.
-
-    Examples
-    --------
-    >>> frame = pl.DataFrame(
-    ...     {"a": [1, 2, 3], PARTITION_COLUMN: [7, 0, 7]}, schema_overrides={PARTITION_COLUMN: pl.UInt32}
-    ... )
-    >>> {j: part["a"].to_list() for j, part in split(frame).items()}
-    {0: [2], 7: [1, 3]}
-    """
-    return group(frame).parts()
-
-
 def concat(frames: Sequence[pl.DataFrame], schema: SchemaLike) -> pl.DataFrame:
     """Put frames of the same schema below each other.
 

@@ -5,12 +5,13 @@ What runs where, for every input partition ``i``, worker ``w`` and output partit
     transfer i ── one payload per w ──► w appends each shard to the file of its j ──► barrier ──► unpack j
                                                                                       (all transfers are done)
 
-The payload of (i, w) is ``(i, counts, shards)``: ints and bytes only, because `distributed` measures and pickles it.
-`counts` holds the rows that go to each output of `w`, zeros too; `shards` the frames of those that have any, as bytes
-of `frames.join_bytes`. Each input sends a payload to each worker, even without rows: so an unpack knows that it has
+The payload of (i, w) is ``(i, announced, shards)``: ints and bytes only, because `distributed` measures and pickles it.
+`announced` holds the rows that go to each output of `w`, zeros too; `shards` the frames of those that have any, as bytes
+of `encoding.join_bytes`. Each input sends a payload to each worker, even without rows: so an unpack knows that it has
 seen every input, and that it reads from disk just the rows that the inputs have announced.
 
-The sender encodes each shard once, the receiver moves bytes only and never decodes them.
+The sender encodes each shard once, the receiver moves bytes only and never decodes them. A worker of the same machine that
+sees the files of the sender gets no bytes, but is told in which file of the sender they are (`handover`).
 
 **Two shuffles in one task** (a join) want that task on the worker that has its partition, and these may be two
 workers: the workers are picked when a shuffle starts, and another set of them may have been there. `distributed` would

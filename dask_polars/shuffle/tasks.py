@@ -19,8 +19,8 @@ from dask.typing import Key
 from distributed import get_worker
 
 from dask_polars.measure import measured
-from dask_polars.shuffle.encoding import from_bytes, to_bytes
-from dask_polars.shuffle.frames import SchemaLike, ShuffleError, as_planned, concat, split, validate
+from dask_polars.shuffle.encoding import from_bytes, iter_chunks, join_bytes, to_bytes
+from dask_polars.shuffle.frames import SchemaLike, ShuffleError, as_planned, concat, group, validate
 
 Graph: TypeAlias = dict[Key, GraphNode]
 
@@ -140,14 +140,16 @@ def split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, sc
 def _split_partition(frame: pl.DataFrame, name: str, i: int, npartitions: int, schema: SchemaLike) -> Split:
     frame = as_planned(frame, schema)
     validate(frame, schema, npartitions, f"shuffle {name!r}, input partition {i}")
-    parts = split(frame)
-    heights = {j: part.height for j, part in parts.items()}
+    grouped = group(frame)
+    heights = dict(grouped.heights)
     if sum(heights.values()) != frame.height:
         raise ShuffleError(
             f"shuffle {name!r}, input partition {i}: {frame.height} rows in, {sum(heights.values())} rows split"
         )
-    whole = Split(parts, heights)
-    return whole.packed() if _on_worker() else whole
+    if not _on_worker():
+        return Split(grouped.parts(), heights)
+    chunks = iter_chunks(memoryview(join_bytes(grouped.rows, list(heights.values()))))
+    return Split({j: bytes(chunk) for j, chunk in zip(heights, chunks, strict=True)}, heights)
 
 
 def gather_partition(name: str, j: int, schema: SchemaLike, *splits: Split) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from dask_polars.shuffle.encoding import from_bytes, iter_bytes, iter_chunks, join_bytes, join_shards, to_bytes
-from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, check_sendable, concat, group, split, validate
+from dask_polars.shuffle.frames import PARTITION_COLUMN, ShuffleError, check_sendable, concat, group, validate
 
 #: One column of every dtype that can be sent, four rows each.
 EVERY_DTYPE = pl.DataFrame(
@@ -67,7 +67,7 @@ def naive_split(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:
 def test_split_keeps_rows_and_their_order(partition: list[int]) -> None:
     frame = with_partition(pl.DataFrame({"row": range(len(partition))}, schema={"row": pl.Int64}), partition)
     expected = naive_split(frame)
-    found = split(frame)
+    found = group(frame).parts()
     assert list(found) == list(expected)
     for j, part in found.items():
         assert_frame_equal(part, expected[j])
@@ -77,21 +77,21 @@ def test_split_of_a_large_frame_is_stable() -> None:
     frame = pl.select(row=pl.int_range(200_000)).with_columns(
         (pl.col("row").hash(3) % 4_000_000_000 % 300).cast(pl.UInt32).alias(PARTITION_COLUMN)
     )
-    parts = split(frame)
+    parts = group(frame).parts()
     assert len(parts) == 300
     assert all(part["row"].is_sorted() for part in parts.values())
     assert sum(part.height for part in parts.values()) == frame.height
 
 
 def test_split_of_every_dtype() -> None:
-    parts = split(with_partition(EVERY_DTYPE, [9, 2, 9, 4_294_967_295]))
+    parts = group(with_partition(EVERY_DTYPE, [9, 2, 9, 4_294_967_295])).parts()
     assert list(parts) == [2, 9, 4_294_967_295]
     assert_frame_equal(parts[9], EVERY_DTYPE[[0, 2]], categorical_as_str=True)
 
 
 def test_split_of_empty_and_zero_width_frames() -> None:
-    assert split(with_partition(EVERY_DTYPE.clear(), [])) == {}
-    parts = split(with_partition(pl.DataFrame(height=3), [1, 0, 1]))
+    assert group(with_partition(EVERY_DTYPE.clear(), [])).parts() == {}
+    parts = group(with_partition(pl.DataFrame(height=3), [1, 0, 1])).parts()
     assert {j: part.shape for j, part in parts.items()} == {0: (1, 0), 1: (2, 0)}
 
 
@@ -148,7 +148,7 @@ def series(draw: st.DrawFn) -> pl.Series:
 def test_slices_of_any_nested_dtype_round_trip(column: pl.Series, data: st.DataObject) -> None:
     partition = data.draw(st.lists(st.integers(0, 3), min_size=len(column), max_size=len(column)))
     frame = with_partition(column.to_frame(), partition)
-    for j, part in split(frame).items():
+    for j, part in group(frame).parts().items():
         found = from_bytes(to_bytes(part))
         assert found.schema == part.schema
         expected = frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN)
