@@ -18,12 +18,16 @@ workers: the workers are picked when a shuffle starts, and another set of them m
 then move the task to and fro forever. Here the first shuffle of a task decides where it runs, and the partitions of the
 others are read from the workers that have them. `pick_worker` gives the same worker to the same partition as long as
 the workers do not change, so that this stays the exception.
+
+**Where outputs run** is told to the scheduler by the barrier. `distributed` has each output run anywhere, and move if that was the
+wrong worker: there it waits behind outputs that are at their place already, while the right worker has nothing to do.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Hashable, Sequence
+import pickle
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -31,6 +35,7 @@ from typing import Any, TypeAlias
 import polars as pl
 from dask._task_spec import GraphNode, Task, TaskRef
 from dask.typing import Key
+from distributed import get_worker
 from distributed.metrics import context_meter
 from distributed.shuffle._core import (
     P2PBarrierTask,
@@ -42,11 +47,12 @@ from distributed.shuffle._core import (
     handle_unpack_errors,
     p2p_barrier,
 )
+from distributed.utils import sync
 
 from dask_polars.measure import Seen, measured
 from dask_polars.shuffle.encoding import Compression
 from dask_polars.shuffle.frames import SchemaLike, ShuffleError
-from dask_polars.shuffle.run import PolarsShuffleRun
+from dask_polars.shuffle.run import PolarsShuffleRun, result_of
 
 Graph: TypeAlias = dict[Key, GraphNode]
 #: Output partition in the tables of the scheduler. The id of the shuffle keeps the scheduler from aligning shuffles
@@ -211,7 +217,7 @@ def transfer_layer(
         schema=dict(schema),
         compression=compression,
     )
-    barrier = P2PBarrierTask(barrier_key(shuffle_id), p2p_barrier, shuffle_id, *refs, spec=spec)
+    barrier = P2PBarrierTask(barrier_key(shuffle_id), reach_barrier, shuffle_id, *refs, spec=spec)
     graph[barrier.key] = barrier
     return graph, TaskRef(barrier.key)
 
@@ -268,6 +274,57 @@ def transfer(frame: pl.DataFrame, shuffle_id: ShuffleId, input_partition: int) -
 def _note_sent(seen: Seen, label: Hashable, value: float, unit: str) -> None:
     if label == "p2p-shards" and unit == "bytes":
         seen.note(shuffled=int(value))
+
+
+def reach_barrier(shuffle_id: ShuffleId, *run_ids: int) -> int:
+    """Task: wait until all that was sent has arrived, and settle where the outputs run.
+
+    Parameters
+    ----------
+    shuffle_id
+        The shuffle.
+    *run_ids
+        Results of the transfers.
+
+    Returns
+    -------
+    int
+        Id of the run, for the unpacks.
+    """
+    run_id = p2p_barrier(shuffle_id, *run_ids)
+    worker = get_worker()
+    call = partial(
+        worker.scheduler.run_function,
+        function=pickle.dumps(_settle_outputs),
+        args=pickle.dumps((shuffle_id, run_id)),
+        wait=True,
+    )
+    result_of(sync(worker.loop, call))
+    return run_id
+
+
+def _settle_outputs(shuffle_id: ShuffleId, run_id: int, dask_scheduler: Any) -> None:
+    """Runs on the scheduler: what reads an output runs on the worker of that output."""
+    plugin = dask_scheduler.plugins["shuffle"]
+    state = plugin.active_shuffles.get(shuffle_id)
+    if state is None or state.run_id != run_id:  # it starts again, or nobody wants it any more
+        return
+    for task in dask_scheduler.tasks[barrier_key(shuffle_id)].dependents:
+        for j in _unpacked(task.run_spec, shuffle_id):
+            plugin.restrict_task(shuffle_id, run_id, task.key, state.run_spec.worker_for[shuffle_id, j])
+
+
+def _unpacked(node: Any, shuffle_id: ShuffleId) -> Iterator[int]:
+    """Give the output that a task reads, be it in a task inside of it; the first one, if it reads several."""
+    stack = [node]
+    while stack:
+        task = stack.pop()
+        if not isinstance(task, Task):
+            continue
+        if task.func is unpack and task.args[0] == shuffle_id:
+            yield task.args[1]
+            return
+        stack += [*task.args, *task.kwargs.values()]
 
 
 def unpack(shuffle_id: ShuffleId, output_partition: int, run_id: int) -> pl.DataFrame:

@@ -138,9 +138,9 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         return get_address_host(address) == self._host
 
     def _sees_files(self, address: str) -> bool:
-        if address == self.local_address or not self._is_near(address):
-            return address == self.local_address
-        return sync(self._loop, sees_files, self._buffer.directory, address, self._ask)
+        if address == self.local_address:
+            return True
+        return self._is_near(address) and sync(self._loop, sees_files, self._buffer.directory, address, self._ask)
 
     def _hand_over(self, counts: dict[str, list[int]], shards: dict[str, Any]) -> dict[str, Handed]:
         """Write what goes to workers of this machine into one file, which these read."""
@@ -189,7 +189,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         outputs = self.outputs_of[self.local_address]
         fresh = []
         for payload in data:
-            i, announced, _ = payload
+            i, announced, shards = payload
             if i in self.received:  # A transfer was sent or run twice.
                 continue
             self.received.add(i)
@@ -200,7 +200,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
                 self._announced[j] += height
             if handed is not None:
                 self._handed.append(handed)
-            else:
+            elif len(shards):
                 fresh.append(payload)
         if not fresh:
             return
@@ -345,12 +345,9 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     async def _ask(self, address: str, function: Callable[..., Any], *args: Any) -> Any:
         """Run a function on another worker."""
         # `run` is open on every worker: a handler of our own would need a plugin.
-        response = await self.rpc(address).run(function=pickle.dumps(function), args=pickle.dumps(args), wait=True)
-        if response["status"] == "error":
-            _, error, traceback = clean_exception(**response)
-            assert error is not None
-            raise error.with_traceback(traceback)
-        return response["result"]
+        return result_of(
+            await self.rpc(address).run(function=pickle.dumps(function), args=pickle.dumps(args), wait=True)
+        )
 
     def _get_assigned_worker(self, i: int) -> str:
         return self.worker_for[i]
@@ -376,6 +373,25 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     def deserialize(self, buffer: Any) -> Any:  # pragma: no cover
         """Not used: shards are always on disk."""
         raise NotImplementedError
+
+
+def result_of(response: dict[str, Any]) -> Any:
+    """Give what a function returned that was run elsewhere, or raise what it raised.
+
+    Parameters
+    ----------
+    response
+        Of the handler `run` of a worker, or `run_function` of the scheduler.
+
+    Returns
+    -------
+    Any
+    """
+    if response["status"] == "error":
+        _, error, traceback = clean_exception(**response)
+        assert error is not None
+        raise error.with_traceback(traceback)
+    return response["result"]
 
 
 async def _serve(shuffle_id: ShuffleId, run_id: int, j: int, dask_worker: Any) -> Stored:

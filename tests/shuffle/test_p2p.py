@@ -332,6 +332,26 @@ def test_lost_rows_are_an_error(client: Any) -> None:
 
 
 @pytest.mark.cluster
+def test_outputs_run_where_they_are_at_once(client: Any) -> None:
+    # Tasks that read outputs in different depths, more of them than there are threads.
+    shuffle = token()
+    graph, barrier = transfer_layer("s", shuffle, inputs_of([20, 20], 9), 9, SCHEMA)
+    keys: list[Any] = [(f"{shuffle}-out", j) for j in range(9)]
+    for j, key in enumerate(keys):
+        part = unpack_task(None if j else key, shuffle, j, barrier)
+        for _ in range(j % 3):
+            part = Task(None, pl.DataFrame.clone, part)
+        graph[key] = Task(key, pl.DataFrame.clone, part) if j else part
+    assert_outputs(client.get(graph, keys), frames_of([20, 20], 9), 9)
+
+    def starts(dask_scheduler: Any) -> int:
+        log = dask_scheduler.transition_log
+        return sum(entry[0] in keys and entry[2] == "processing" for entry in log)
+
+    assert client.run_on_scheduler(starts) == 9
+
+
+@pytest.mark.cluster
 def test_nothing_is_left_behind(client: Any) -> None:
     graph, keys = shuffle_layer("s", token(), inputs_of([20, 20], 2), 2, SCHEMA)
     client.get(graph, keys)
