@@ -82,7 +82,7 @@ def test_a_reader_of_the_parent_sees_nothing_of_it(tmp_path: Path) -> None:
 
 
 def every_key() -> list[pl.DataFrame]:
-    from tests.sinks.test_formats import TYPES
+    from tests.every_type import TYPES
 
     text = [*map(chr, range(1, 128)), "", ".", "..", "a b", "ü", "日本", "%2F", None]
     return [pl.DataFrame({"k": text}), *(TYPES.select(k=name).unique() for name in TYPES.columns)]
