@@ -61,6 +61,20 @@ def client(session_client: Any) -> Iterator[Any]:
         yield session_client
 
 
+@pytest.fixture(params=["polars", "sync", "threads", pytest.param("cluster", marks=pytest.mark.cluster)])
+def where(request: Any) -> Iterator[str]:
+    """Each of the places where a query can run."""
+    with dask.config.set({"dask-polars.fallback": "silent"}):
+        if request.param == "cluster":
+            request.getfixturevalue("client")
+            yield request.param
+        elif request.param == "polars":
+            yield request.param
+        else:
+            with dask.config.set(scheduler=request.param):
+                yield request.param
+
+
 @pytest.fixture(scope="session")
 def narwhals_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The entry point that pyproject.toml declares, whether this tree is installed or is found by its path."""
