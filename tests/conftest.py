@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
+def pytest_collection_finish() -> None:
+    """What is there now stays: a collection of garbage, which some functions ask for, need not look at 400,000 objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     """Two worker processes of one thread each."""
@@ -59,6 +67,39 @@ def client(session_client: Any) -> Iterator[Any]:
     """A client of the cluster that is the default one only while a test uses it."""
     with session_client.as_current(), dask.config.set(scheduler="dask.distributed"):
         yield session_client
+
+
+@pytest.fixture(scope="session")
+def killable_cluster() -> Iterator[Any]:
+    """A client of two workers with nannies, which start a new worker for each that a test kills."""
+    from distributed import Client, LocalCluster
+
+    settings = {
+        # Within this time of a kill, a cluster gives up a nanny whose worker is down: also for the next kill.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+        "distributed.scheduler.allowed-failures": 10,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as local,
+        Client(local, set_as_default=False) as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture
+def killable(killable_cluster: Any) -> Iterator[Any]:
+    """That client as the current one, once there are two workers again."""
+    deadline = time.monotonic() + 60
+    while True:
+        killable_cluster.wait_for_workers(2, timeout=60)
+        answers = killable_cluster.run(os.getpid, on_error="return").values()
+        if len(answers) == 2 and all(isinstance(pid, int) for pid in answers):
+            break
+        assert time.monotonic() < deadline, f"the workers do not answer: {answers}"
+        time.sleep(0.1)
+    with killable_cluster.as_current():
+        yield killable_cluster
 
 
 @pytest.fixture(params=["polars", "sync", "threads", pytest.param("cluster", marks=pytest.mark.cluster)])

@@ -95,6 +95,10 @@ def test_steps_of_a_plan_without_exchanges() -> None:
     assert coverage.steps(plan) == "in each partition"
 
 
+# One process plans all methods, once.
+one_process = pytest.mark.xdist_group("classified")
+
+
 @pytest.fixture(scope="module")
 def classified() -> list[Classified]:
     return classify()
@@ -105,6 +109,7 @@ def test_every_public_method_is_on_the_page() -> None:
     assert missing() == {"LazyFrame": set(), "LazyGroupBy": set(), "Expr": set()}
 
 
+@one_process
 def test_the_page_is_that_of_the_code_and_fallbacks_have_reasons(classified: list[Classified]) -> None:
     found = {f"{item.method.owner}.{item.method.name}" for item in fallbacks(classified)}
     unexplained, outdated = found - FALLBACKS.keys(), FALLBACKS.keys() - found
@@ -112,6 +117,7 @@ def test_the_page_is_that_of_the_code_and_fallbacks_have_reasons(classified: lis
     assert page(classified) == PAGE.read_text(), "run: python -m dask_polars.coverage docs/coverage.md"
 
 
+@one_process
 @pytest.mark.parametrize(
     ("owner", "name", "expected"),
     [
@@ -134,6 +140,7 @@ def test_classes_of_methods(classified: list[Classified], owner: str, name: str,
     assert [item.large for item in classified if (item.method.owner, item.method.name) == (owner, name)] == [expected]
 
 
+@one_process
 def test_small_sides_are_broadcast(classified: list[Classified]) -> None:
     (join,) = (item for item in classified if (item.method.owner, item.method.name) == ("LazyFrame", "join"))
     assert join.small == ("broadcast",)

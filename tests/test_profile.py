@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,12 @@ def test_errors_stay_what_they_are(scheduler: str) -> None:
     assert not measure.takers
 
 
-def test_every_stage_that_runs_is_expected() -> None:
+def test_every_stage_that_runs_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said of a plan before it runs is what reports, for every operation that is distributed."""
-    options = Options.current(fallback="silent", max_rows_per_partition=50, broadcast_limit=1, partition_size=2000)
+    # Fewer partitions than the table is made with, but still more than `split-every`: tasks are what takes the time.
+    monkeypatch.setattr(import_module("dask_polars.coverage.tables"), "NPARTITIONS", 5)
+    cuts: dict[str, Any] = {"max_rows_per_partition": 200, "partition_size": 6000, "split_every": 4}
+    options = Options.current(fallback="silent", broadcast_limit=1, **cuts)
     target = choose_target(scheduler="sync")
     with tables() as inputs:
         for case in CASES:

@@ -369,26 +369,19 @@ def killing(mark: Path, part: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.mark.cluster
 @pytest.mark.timeout(120)
-def test_a_killed_worker_writes_each_row_once(catalog: Any, tmp_path: Path) -> None:
+def test_a_killed_worker_writes_each_row_once(catalog: Any, killable: Any, tmp_path: Path) -> None:
     from functools import partial
 
-    from distributed import Client, LocalCluster
-
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 5}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster),
-    ):
-        lf = dp.from_polars(ROWS, npartitions=6)
-        for kind in ("delta", "iceberg"):
-            function = partial(killing, tmp_path / f"killed-{kind}")
-            killed = lf.map_partitions(function, schema=ROWS.schema)
-            if kind == "delta":
-                killed.sink_delta(tmp_path / "t")
-            else:
-                killed.sink_iceberg("n.t", mode="append", catalog=catalog, create_if_not_exists=True)
-            assert (tmp_path / f"killed-{kind}").exists()
-        assert pl.read_delta(str(tmp_path / "t"))["d"].sort().to_list() == ROWS["d"].to_list()
-        assert deltalake.DeltaTable(tmp_path / "t").version() == 0
-        assert rows_of(catalog, "n.t")["d"].sort().to_list() == ROWS["d"].to_list()
-        assert len(catalog.load_table("n.t").snapshots()) == 1
+    lf = dp.from_polars(ROWS, npartitions=6)
+    for kind in ("delta", "iceberg"):
+        function = partial(killing, tmp_path / f"killed-{kind}")
+        killed = lf.map_partitions(function, schema=ROWS.schema)
+        if kind == "delta":
+            killed.sink_delta(tmp_path / "t")
+        else:
+            killed.sink_iceberg("n.t", mode="append", catalog=catalog, create_if_not_exists=True)
+        assert (tmp_path / f"killed-{kind}").exists()
+    assert pl.read_delta(str(tmp_path / "t"))["d"].sort().to_list() == ROWS["d"].to_list()
+    assert deltalake.DeltaTable(tmp_path / "t").version() == 0
+    assert rows_of(catalog, "n.t")["d"].sort().to_list() == ROWS["d"].to_list()
+    assert len(catalog.load_table("n.t").snapshots()) == 1

@@ -26,22 +26,9 @@ def slowly(part: pl.DataFrame) -> pl.DataFrame:
     return part
 
 
-@pytest.fixture
-def two_workers() -> Any:
-    from distributed import Client, LocalCluster
-
-    settings = {"distributed.deploy.lost-worker-timeout": "60s", "distributed.scheduler.allowed-failures": 10}
-    with (
-        dask.config.set(settings),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
 @pytest.mark.parametrize("delay", [0.4, 1.1, 1.8])
-def test_a_query_survives_a_killed_worker(two_workers: Any, delay: float) -> None:
-    (victim, *_) = two_workers.run(os.getpid).values()
+def test_a_query_survives_a_killed_worker(killable: Any, delay: float) -> None:
+    (victim, *_) = killable.run(os.getpid).values()
     rows = dp.from_polars(ROWS, npartitions=16).map_partitions(slowly)
     query = rows.group_by("k").agg(pl.col("v").median()).map_partitions(slowly).sort("k")
     killer = threading.Timer(delay, lambda: os.kill(victim, signal.SIGKILL))
@@ -53,11 +40,11 @@ def test_a_query_survives_a_killed_worker(two_workers: Any, delay: float) -> Non
 
 
 def test_a_query_in_steps_survives_a_worker_that_is_killed_between_them(
-    two_workers: Any, monkeypatch: pytest.MonkeyPatch
+    killable: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has run is computed again where it was lost, also what came out of a shuffle."""
     run = steps._Steps._run
-    victims = list(two_workers.run(os.getpid).values())
+    victims = list(killable.run(os.getpid).values())
 
     def run_and_kill(self: Any, plan: Any) -> Any:
         found = run(self, plan)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dask
 import polars as pl
 import pytest
 from dask._task_spec import Task
@@ -30,24 +28,9 @@ HEIGHTS = [200, 0, 300, 100]
 NPARTITIONS = 6
 
 
-@pytest.fixture(scope="module")
-def killable() -> Iterator[Client]:
-    """Two workers with nannies, which start a new worker for each killed one."""
-    with (
-        # Within this time of a kill, a cluster gives up a nanny whose worker is down: also for the next kill.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
 @pytest.fixture
-def client(killable: Client) -> Iterator[Client]:
-    """The client, once there are two workers again."""
-    killable.wait_for_workers(2, timeout=60)
-    with killable.as_current():
-        yield killable
+def client(killable: Client) -> Client:
+    return killable
 
 
 def stop_once(value: Any, flags: Path) -> Any:

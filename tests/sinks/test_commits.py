@@ -257,33 +257,26 @@ def kill_this_worker_once(mark: Path) -> None:
 
 
 @pytest.mark.cluster
-def test_a_killed_worker_writes_each_row_once(tmp_path: Path) -> None:
+def test_a_killed_worker_writes_each_row_once(killable: Any, tmp_path: Path) -> None:
     """Killed while it writes, after others are written; and when the files are in place, before the scheduler knows."""
-    from distributed import Client, LocalCluster
 
     def die(part: pl.DataFrame, mark: Path) -> pl.DataFrame:
         if 1500 in part["v"]:
             kill_this_worker_once(mark)
         return part
 
-    settings = {"distributed.deploy.lost-worker-timeout": "60s", "distributed.scheduler.allowed-failures": 10}
-    with (
-        dask.config.set(settings),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
-        rows = dp.from_polars(MANY, npartitions=8)
-        assert rows.select(pl.len()).collect().item() == 2000  # the workers are set up
-        for name, target in TARGETS.items():
-            writing, ending = tmp_path / f"{name}-writing", tmp_path / f"{name}-ending"
-            for mark, lf in ((writing, rows.map_partitions(die, writing, schema=MANY.schema)), (ending, rows)):
-                client.wait_for_workers(2, timeout=60)
-                path = tmp_path / f"{mark.name}-out"
-                path.mkdir()
-                told = (lambda args: None) if mark == writing else lambda args, mark=mark: kill_this_worker_once(mark)
-                lf.sink_parquet(target(path), lazy=True, sinked_paths_callback=told).collect()
-                assert mark.is_dir()
-                assert os.listdir(path) == ["out"]
-                found = pl.read_parquet(path / "out")
-                in_order = name != "parts"
-                assert_frame_equal(found if in_order else found.sort("v"), MANY, check_column_order=False)
+    rows = dp.from_polars(MANY, npartitions=8)
+    assert rows.select(pl.len()).collect().item() == 2000  # the workers are set up
+    for name, target in TARGETS.items():
+        writing, ending = tmp_path / f"{name}-writing", tmp_path / f"{name}-ending"
+        for mark, lf in ((writing, rows.map_partitions(die, writing, schema=MANY.schema)), (ending, rows)):
+            killable.wait_for_workers(2, timeout=60)
+            path = tmp_path / f"{mark.name}-out"
+            path.mkdir()
+            told = (lambda args: None) if mark == writing else lambda args, mark=mark: kill_this_worker_once(mark)
+            lf.sink_parquet(target(path), lazy=True, sinked_paths_callback=told).collect()
+            assert mark.is_dir()
+            assert os.listdir(path) == ["out"]
+            found = pl.read_parquet(path / "out")
+            in_order = name != "parts"
+            assert_frame_equal(found if in_order else found.sort("v"), MANY, check_column_order=False)
