@@ -5,6 +5,7 @@ windows, functions by an index and as-of joins over random partitions.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ import dask_polars as dp
 from tests.helpers import frame_difference
 
 c = pl.col
+FULL = os.environ.get("CATALOGUE") == "full"  # as in `test_catalogue.py`
 QUERIES: dict[str, Callable[[Any], Any]] = {
     "rolling": lambda lf: lf.rolling("i", period="2i").agg(c("v")),
     "dynamic": lambda lf: lf.group_by_dynamic("i", every="2i").agg(c("v").sum()),
@@ -134,7 +136,7 @@ def same(query: Callable[[Any, Any], Any], frames: tuple[pl.DataFrame, ...], rng
     assert frame_difference(expected, ours.collect(scheduler="sync")) is None
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(60 if FULL else 40))
 def test_random_windows(seed: int) -> None:
     rng = random.Random(seed)
     rows = rng.choice([1, 5, 40, 150])
@@ -152,7 +154,7 @@ def test_random_windows(seed: int) -> None:
     same(lambda lf: windows(lf, [*aggregations, only_in(known)], *having), (frame,), rng)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(60 if FULL else 40))
 def test_random_asof(seed: int) -> None:
     rng = random.Random(seed)
     span = rng.choice([5, 30, 300])
