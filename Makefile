@@ -29,6 +29,9 @@ ENGINES ?=
 REPEAT ?= 3
 MEMORY ?= auto
 
+# Tests start many processes: each of them reads modules that are compiled, also where the environment would have it otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -39,6 +42,7 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 # The environment is made by the first Python that is new enough. A name on the PATH need not run, so each is tried.
+# What is installed is compiled on all cores, which pip does on one; some packages have templates that are no Python.
 $(STAMP): pyproject.toml
 	@set -e; \
 	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
@@ -57,10 +61,11 @@ $(STAMP): pyproject.toml
 	echo "Installing dask_polars and what it needs into $(VENV)"; \
 	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1; \
 	if "$(BIN)/python" -m pip --version >/dev/null 2>&1; then \
-	    "$(BIN)/python" -m pip install --quiet --editable '.[dev]'; \
+	    "$(BIN)/python" -m pip install --quiet --no-compile --editable '.[dev]'; \
 	else \
-	    "$$found" -m pip --python "$(BIN)/python" install --quiet --editable '.[dev]'; \
+	    "$$found" -m pip --python "$(BIN)/python" install --quiet --no-compile --editable '.[dev]'; \
 	fi; \
+	"$(BIN)/python" -m compileall -qq -j 0 "$(VENV)" || true; \
 	touch "$@"
 
 venv: $(STAMP)

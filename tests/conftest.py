@@ -89,7 +89,11 @@ def killable_cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def killable(killable_cluster: Any) -> Iterator[Any]:
-    """That client as the current one, once there are two workers again."""
+    """That client as the current one, once there are two workers again, which have run a query."""
+    import polars as pl
+
+    import dask_polars as dp
+
     deadline = time.monotonic() + 60
     while True:
         killable_cluster.wait_for_workers(2, timeout=60)
@@ -99,6 +103,7 @@ def killable(killable_cluster: Any) -> Iterator[Any]:
         assert time.monotonic() < deadline, f"the workers do not answer: {answers}"
         time.sleep(0.1)
     with killable_cluster.as_current():
+        dp.from_polars(pl.DataFrame({"v": range(2)}), npartitions=2).select(pl.len()).collect()  # which sets workers up
         yield killable_cluster
 
 
