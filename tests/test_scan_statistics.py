@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 import dask_polars as dp
 from dask_polars.io import footers as io_footers
 from dask_polars.io import parquet as io_parquet
-from tests.scans import LAYOUTS, scan_of
+from tests.scans import scan_of
 
 
 def test_only_a_sample_of_footers_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +52,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# The same as for fewer rows: partitions of 25 rows end within row groups, too.
-CUTS = {**LAYOUTS, "rows": {"dask-polars.max-rows-per-partition": 25}}
+# Coarser than for files of few rows: partitions of 25 rows still end within row groups, those by bytes hold a few of these.
+CUTS = {"rows": {"dask-polars.max-rows-per-partition": 25}, "bytes": {"dask-polars.partition-size": 1500}, "whole": {}}
 PRUNED: dict[str, tuple[pl.Expr, str]] = {
     "hive": (pl.col("year") == 2001, "10 of 40 files"),
     "hive-list": (pl.col("year").is_in([2000, 2003]), "20 of 40 files"),

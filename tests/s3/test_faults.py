@@ -74,9 +74,10 @@ def test_an_object_that_never_comes_is_named(filled: Bucket, proxy: Proxy, clien
 
 
 def test_a_store_that_never_answers_ends(filled: Bucket, proxy: Proxy, client: Any) -> None:
+    options = options_of(filled, max_retries=2, timeout="1s")
     start = time.monotonic()
     with proxy.choosing(lambda method, path: "timeout"), pytest.raises(OSError, match=filled.name):
-        dp.scan_parquet(f"{filled.url}/t/", storage_options=options_of(filled, max_retries=2)).collect()
+        dp.scan_parquet(f"{filled.url}/t/", storage_options=options).collect()
     assert time.monotonic() - start < 60
 
 
