@@ -64,7 +64,7 @@ def test_execute_on_a_cluster(request: Any, current: bool) -> None:
 def test_results_stay_on_the_cluster(session_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import Client, futures_of
 
-    on = engine(session_client)
+    on = engine(session_client, max_rows_per_partition=50)
     result = pl.LazyFrame({"v": range(1000)}).execute(engine=on)
     assert futures_of(result.collection())
     came: list[int] = []

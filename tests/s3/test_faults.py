@@ -13,8 +13,9 @@ from tests.s3.conftest import Bucket, collect
 from tests.s3.proxy import FAULTS, Fault, Proxy
 
 SHARE = 0.05
-PARTS = [pl.DataFrame({"id": range(part * 50, part * 50 + 50), "g": [part % 5] * 50}) for part in range(24)]
-WHOLE = pl.concat(PARTS)
+PARTS = [pl.DataFrame({"id": range(part * 50, part * 50 + 50), "g": [part % 5] * 50}) for part in range(40)]
+# Half of the files are enough for a share of requests to fail.
+SOME = pl.concat(PARTS[:20])
 
 pytestmark = pytest.mark.cluster
 
@@ -35,12 +36,12 @@ def test_reads_at_five_percent(filled: Bucket, proxy: Proxy, client: Any, fault:
     other = pl.LazyFrame({"g": range(5), "name": list("abcde")})
     options = options_of(filled, timeout="2s")  # each one that is waited out takes so long
     with proxy.failing(fault, SHARE, seed=1), proxy.recording() as requests:
-        lf = dp.scan_parquet(f"{filled.url}/t/*.parquet", storage_options=options)
+        lf = dp.scan_parquet(f"{filled.url}/t/[01]*.parquet", storage_options=options)
         query = lf.filter(pl.col("id") % 2 == 0).join(other, on="g").group_by("name").agg(pl.col("id").sum(), pl.len())
         actual = collect(query.sort("name"), 100)
-        assert collect(lf.select(pl.len()), 100).item() == WHOLE.height
+        assert collect(lf.select(pl.len()), 100).item() == SOME.height
     names = dict(zip(range(5), "abcde", strict=True))
-    even = WHOLE.filter(pl.col("id") % 2 == 0)
+    even = SOME.filter(pl.col("id") % 2 == 0)
     expected = even.group_by(pl.col("g").replace_strict(names).alias("name")).agg(pl.col("id").sum(), pl.len())
     assert actual.equals(expected.sort("name"))
     assert sum(request.fault is not None for request in requests) >= 3
@@ -51,11 +52,11 @@ def test_reads_at_five_percent(filled: Bucket, proxy: Proxy, client: Any, fault:
 def test_writes_at_five_percent(filled: Bucket, proxy: Proxy, client: Any, fault: Fault) -> None:
     options = options_of(filled)
     with proxy.failing(fault, SHARE, seed=2), proxy.recording() as requests:
-        for number in range(3):
+        for number in range(2):
             lf = dp.scan_parquet(f"{filled.url}/t/{number}*.parquet", storage_options=options)
             lf.sink_parquet(f"{filled.url}/out/{number}.parquet", storage_options=options)
     written = pl.scan_parquet(f"{filled.url}/out/*.parquet", storage_options=filled.polars).collect()
-    assert written.sort("id").equals(WHOLE.sort("id"))
+    assert written.sort("id").equals(SOME.sort("id"))
     assert sum(request.fault is not None for request in requests) >= 1
 
 
