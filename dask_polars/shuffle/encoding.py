@@ -12,7 +12,7 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from typing import Literal, TypeAlias
 
 import polars as pl
@@ -119,29 +119,26 @@ def _by_pyarrow(frame: pl.DataFrame, heights: Sequence[int], tag: int, compressi
         return pa.py_buffer(b"")
     batch = _batch_of(frame)
     schema = batch.schema.serialize().to_pybytes()
-    options = pa.ipc.IpcWriteOptions(compression=None if compression == "uncompressed" else compression)
-    # Room for all of it at once: a sink that grows copies what it has, again and again.
-    room = pa.allocate_buffer(_room(batch, len(heights), len(schema)))
-    sink = pa.FixedSizeBufferWriter(room)
-    writer = pa.ipc.new_stream(sink, batch.schema, options=options)
+    # Room for all of it at once, since a sink that grows copies what it has; but compressed it may be longer, or much shorter.
+    room = pa.allocate_buffer(_room(batch, len(heights), len(schema))) if compression == "uncompressed" else None
+    sink = pa.BufferOutputStream() if room is None else pa.FixedSizeBufferWriter(room)
+    codec = None if compression == "uncompressed" else compression
+    writer = pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=codec))
     # With its first batch it writes the schema, which is left out: each shard has its own, as it may be read without others.
     writer.write_batch(batch.slice(0, 0))
-    first = sink.tell()
-    headers: list[tuple[int, int, int]] = []
+    ends = [sink.tell()]
     row = 0
     for height in heights:
-        start = sink.tell()
         sink.write(bytes(_HEADER.size))  # how long the message becomes is not known yet
         sink.write(schema)
         writer.write_batch(batch.slice(row, height))
-        headers.append((start, height, sink.tell() - start - _HEADER.size))
+        ends.append(sink.tell())
         row += height
-    end = sink.tell()
-    sink.close()
-    view = memoryview(room)
-    for start, height, length in headers:
-        _HEADER.pack_into(view, start, tag, height, length, len(schema))
-    return room.slice(first, end - first)
+    written = bytearray(sink.getvalue()) if room is None else room
+    view = memoryview(written).cast("B")
+    for height, (start, end) in zip(heights, pairwise(ends), strict=True):
+        _HEADER.pack_into(view, start, tag, height, end - start - _HEADER.size, len(schema))
+    return pa.py_buffer(view[ends[0] : ends[-1]])
 
 
 def _batch_of(frame: pl.DataFrame) -> pa.RecordBatch:

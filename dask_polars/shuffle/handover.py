@@ -7,20 +7,25 @@ asked, not guessed: containers may share an address and no disk.
 
 from __future__ import annotations
 
-import mmap
+import asyncio
 import os
 import uuid
+from array import array
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from dask_polars.shuffle.encoding import Buffer
 
 # Bytes that are written at a time. Linux takes large pages for its cache where more is written at once; these were seen to take
 # two to four times as long to fill (ext4 on a virtual machine: 0.7 s for a GB, 1.6 to 3 s in pieces of a megabyte).
 _PIECE = 64 * 1024
+
+_ANSWER_WITHIN = 10.0  # seconds
 
 # Which workers can read the files of which: the directory of the one, the address of the other.
 _known: dict[tuple[str, str], bool] = {}
@@ -35,37 +40,76 @@ class Handed:
     path
         The file.
     offsets
-        Where the shard of each output begins, and the end of the last one, in bytes; an empty shard for an output of no rows.
+        Where the shard of each output begins, and the end of the last one, in bytes; an empty shard for an output of no rows. There
+        is one for each input and output of a worker, so they are no lists.
     """
 
     path: str
-    offsets: Sequence[int]
+    offsets: array[int]
 
-    def read(self, position: int) -> Buffer:
-        """Map a shard into memory.
+    def nbytes(self, position: int) -> int:
+        """Size of a shard, given the position of its output among those of the worker."""
+        start, end = self.offsets[position : position + 2]
+        return end - start
+
+    def read(self, position: int, room: memoryview) -> None:
+        """Read a shard.
+
+        It is read and not mapped: a map keeps a descriptor of Python open, and the whole file on disk for as long as a frame looks
+        at it.
 
         Parameters
         ----------
         position
             Of the output, among those of the worker.
-
-        Returns
-        -------
-        Buffer
-            It stays valid when the file is deleted.
+        room
+            As many bytes as it has.
 
         Raises
         ------
         FileNotFoundError
             If the sender has deleted the file.
+        OSError
+            If it cannot be read, or not as far as the shard goes.
         """
-        start, end = self.offsets[position : position + 2]
-        if start == end:
-            return b""
-        with open(self.path, "rb") as file:
-            skipped = start % mmap.ALLOCATIONGRANULARITY
-            view = mmap.mmap(file.fileno(), end - start + skipped, offset=start - skipped, access=mmap.ACCESS_READ)
-        return memoryview(view)[skipped:]
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.offsets[position])
+            done = 0
+            while done < room.nbytes:
+                count = file.readinto(room[done:])
+                if not count:
+                    raise OSError(f"{self.path} ends after {self.offsets[position] + done} bytes")
+                done += count
+
+
+def read_handed(handed: Iterable[Handed], position: int) -> memoryview:
+    """Read the shards of an output.
+
+    Parameters
+    ----------
+    handed
+        What the inputs have.
+    position
+        Of the output, among those of the worker.
+
+    Returns
+    -------
+    memoryview
+        One shard behind the other, in memory of its own.
+
+    Raises
+    ------
+    OSError
+        As `Handed.read`.
+    """
+    filled = [(one, nbytes) for one in handed if (nbytes := one.nbytes(position))]
+    # The pool of pyarrow has room that was used before, which is ready at once.
+    view = memoryview(pa.allocate_buffer(sum(nbytes for _, nbytes in filled))).cast("B")
+    start = 0
+    for one, nbytes in filled:
+        one.read(position, view[start : start + nbytes])
+        start += nbytes
+    return view
 
 
 def hand_over(path: Path, shards: Sequence[Sequence[Buffer]]) -> list[Handed]:
@@ -93,7 +137,7 @@ def hand_over(path: Path, shards: Sequence[Sequence[Buffer]]) -> list[Handed]:
     with path.open("xb") as file:
         for parts in shards:
             write(file, parts)
-            offsets = list(accumulate((memoryview(part).nbytes for part in parts), initial=start))
+            offsets = array("Q", accumulate((memoryview(part).nbytes for part in parts), initial=start))
             handed.append(Handed(os.fspath(path), offsets))
             start = offsets[-1]
     return handed
@@ -115,8 +159,13 @@ def write(file: Any, buffers: Iterable[Buffer]) -> None:
             file.write(view[start : start + _PIECE])
 
 
+def known_to_see(directory: Path, address: str) -> bool | None:
+    """Say what was found out of `sees_files`; None where that is nothing."""
+    return _known.get((os.fspath(directory.parent), address))
+
+
 async def sees_files(directory: Path, address: str, ask: Callable[..., Awaitable[Any]]) -> bool:
-    """Say whether another worker can read files of this one.
+    """Find out whether another worker can read files of this one.
 
     Parameters
     ----------
@@ -131,23 +180,28 @@ async def sees_files(directory: Path, address: str, ask: Callable[..., Awaitable
     -------
     bool
         False where it does not answer. An answer holds for all directories beside this one.
+
+    Raises
+    ------
+    OSError
+        If no file can be written in the directory.
     """
-    key = (os.fspath(directory.parent), address)
-    if key not in _known:
-        mark, secret = directory / f"seen-{uuid.uuid4().hex}", uuid.uuid4().bytes
-        mark.write_bytes(secret)
-        try:
-            _known[key] = await ask(address, _content, os.fspath(mark)) == secret
-        except OSError:  # It is not there any more, which its transfers will meet, too.
-            return False
-        finally:
-            mark.unlink(missing_ok=True)
-    return _known[key]
+    mark, secret = directory / f"seen-{uuid.uuid4().hex}", uuid.uuid4().bytes
+    mark.write_bytes(secret)
+    try:
+        sees = await asyncio.wait_for(ask(address, _content, os.fspath(mark)), _ANSWER_WITHIN) == secret
+        if sees or mark.exists():
+            _known[os.fspath(directory.parent), address] = sees
+        return sees
+    except (TimeoutError, OSError):  # It is not there any more, which its transfers will meet, too.
+        return False
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def _content(path: str) -> bytes | None:
     """Runs on the other worker."""
     try:
         return Path(path).read_bytes()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None

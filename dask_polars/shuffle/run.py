@@ -34,7 +34,7 @@ from distributed.utils_comm import retry
 
 from dask_polars.shuffle.encoding import Buffer, Compression, iter_bytes, iter_chunks, join_bytes, join_shards
 from dask_polars.shuffle.frames import ShuffleError, as_planned, group, validate
-from dask_polars.shuffle.handover import Handed, hand_over, sees_files, write
+from dask_polars.shuffle.handover import Handed, hand_over, known_to_see, read_handed, sees_files, write
 
 if TYPE_CHECKING:
     from dask_polars.shuffle.p2p import PolarsShuffleSpec
@@ -140,7 +140,13 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     def _sees_files(self, address: str) -> bool:
         if address == self.local_address:
             return True
-        return self._is_near(address) and sync(self._loop, sees_files, self._buffer.directory, address, self._ask)
+        if not self._is_near(address):
+            return False
+        known = known_to_see(self._buffer.directory, address)
+        if known is not None:
+            return known
+        with _disk_errors():
+            return sync(self._loop, sees_files, self._buffer.directory, address, self._ask)
 
     def _hand_over(self, counts: dict[str, list[int]], shards: dict[str, Any]) -> dict[str, Handed]:
         """Write what goes to workers of this machine into one file, which these read."""
@@ -163,14 +169,9 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     def _writing(self, count: int, nbytes: int) -> Iterator[None]:
         """Write files of this run: in a thread, while its directory is kept from being deleted."""
         buffer = self._buffer
-        with buffer._directory_lock.read(), context_meter.meter("disk-write"):
+        with buffer._directory_lock.read(), context_meter.meter("disk-write"), _disk_errors():
             self.raise_if_closed()
-            try:
-                yield
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise P2POutOfDiskError from error
-                raise
+            yield
         buffer.bytes_total += nbytes
         buffer.bytes_written += nbytes
         context_meter.digest_metric("disk-write", count, "count")
@@ -279,23 +280,28 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         return frame
 
     def _get_output_partition(self, partition_id: int, key: Key, **kwargs: Any) -> pl.DataFrame:
-        return self._assemble(partition_id, self._stored(partition_id))
+        try:
+            stored = self._stored(partition_id)
+        except FileNotFoundError as error:
+            sync(self._loop, self._wait_until_closed)
+            raise self._is_gone(partition_id, error) from error
+        return self._assemble(partition_id, stored)
 
     def _stored(self, j: int) -> Stored:
         position = self.outputs_of[self.local_address].index(j)
-        try:
-            data = [handed.read(position) for handed in self._handed]
-        except FileNotFoundError as error:
-            # Its worker is gone, or the run is over, and the scheduler is about to say so.
-            sync(self._loop, self._wait_until_closed)
-            self.raise_if_closed()
-            raise ShuffleError(f"P2P shuffle {self.id}, output partition {j}: {error}") from error
+        data: list[Buffer] = [read_handed(self._handed, position)]
         # What came through the network.
         with suppress(DataUnavailable):
             data.append(self._read_from_disk((j,)))  # type: ignore[arg-type]
         return Stored(len(self.received), self._announced[j], data)
 
+    def _is_gone(self, j: int, error: FileNotFoundError) -> ShuffleError:
+        """What a file means that is not there any more, once there was time for this run to be closed."""
+        self.raise_if_closed()
+        return ShuffleError(f"P2P shuffle {self.id}, output partition {j}: {error}")
+
     async def _wait_until_closed(self) -> None:
+        """Wait for word that a worker is gone, or that this run is over; not in a thread of `offload`, for which closing waits."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._closed_event.wait(), _CLOSED_WITHIN)
 
@@ -328,7 +334,11 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         """
         self.raise_if_closed()
         await self.flush_receive()
-        stored = await self.offload(self._stored, j)
+        try:
+            stored = await self.offload(self._stored, j)
+        except FileNotFoundError as error:
+            await self._wait_until_closed()
+            raise self._is_gone(j, error) from error
         # A memory map cannot be sent.
         return Stored(stored.ninputs, stored.height, [await self.offload(b"".join, stored.data)])
 
@@ -373,6 +383,16 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
     def deserialize(self, buffer: Any) -> Any:  # pragma: no cover
         """Not used: shards are always on disk."""
         raise NotImplementedError
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise P2POutOfDiskError from error
+        raise
 
 
 def result_of(response: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -185,6 +186,17 @@ def test_shards_of_both_layouts_of_text() -> None:
     assert frame.n_chunks() == 1
 
 
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+@pytest.mark.parametrize("nparts", [1, 10, 3_000])
+def test_what_cannot_be_compressed_has_room(nparts: int, compression: Any) -> None:
+    numbers = np.random.default_rng(0).integers(0, 2**64, 300_000, dtype=np.uint64, endpoint=False)
+    frame = pl.DataFrame({"a": numbers}).with_columns(b=pl.when(pl.col("a") % 3 > 0).then(pl.col("a") % 2 == 0))
+    data = memoryview(join_bytes(frame, [frame.height // nparts] * nparts, compression=compression))
+    shards = list(iter_bytes(data))
+    assert len(shards) == nparts
+    assert_frame_equal(join_shards(shards, frame.schema), frame)
+
+
 @settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 2000), st.data())
 def test_room_is_enough(numbers: list[int], width: int, data: st.DataObject) -> None:
@@ -201,7 +213,9 @@ def test_room_is_enough(numbers: list[int], width: int, data: st.DataObject) -> 
         }
     )
     heights = [1] * frame.height
-    assert_frame_equal(join_shards(list(iter_bytes(memoryview(join_bytes(frame, heights)))), frame.schema), frame)
+    for compression in ("uncompressed", "lz4", "zstd"):
+        shards = iter_bytes(memoryview(join_bytes(frame, heights, compression=compression)))
+        assert_frame_equal(join_shards(list(shards), frame.schema), frame)
 
 
 def test_rows_of_some_outputs() -> None:
