@@ -144,6 +144,11 @@ class Stage:
         parts = (type(self).__name__, self.npartitions, *self.identity(), *(stage.token for stage in self.inputs))
         return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()[:20]
 
+    @cached_property
+    def is_shuffled(self) -> bool:
+        """Whether rows are shuffled here, or on the way to it."""
+        return any(stage.is_shuffled for stage in self.inputs)
+
     @property
     def name(self) -> str:
         """The name of its tasks."""
@@ -394,6 +399,10 @@ class ShuffleStage(Stage):
     def inputs(self) -> tuple[Stage, ...]:
         return (self.source,)
 
+    @property
+    def is_shuffled(self) -> bool:
+        return True
+
     def identity(self) -> tuple[Any, ...]:
         return (self.kind, self.method)
 
@@ -434,14 +443,12 @@ class HeadStage(Stage):
 def walk_stages(roots: Sequence[Stage]) -> Iterator[Stage]:
     """Visit every stage once, inputs first; stages of equal content count as one."""
     seen: set[str] = set()
-
-    def visit(stage: Stage) -> Iterator[Stage]:
-        if stage.token in seen:
-            return
-        seen.add(stage.token)
-        for item in stage.inputs:
-            yield from visit(item)
-        yield stage
-
-    for root in roots:
-        yield from visit(root)
+    stack: list[tuple[Stage, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:  # not by recursion: plans may be thousands of stages deep
+        stage, ready = stack.pop()
+        if ready:
+            yield stage
+        elif stage.token not in seen:
+            seen.add(stage.token)
+            stack.append((stage, True))
+            stack.extend((item, False) for item in reversed(stage.inputs))
