@@ -95,17 +95,14 @@ def _filters(planner: Planner, region: Region) -> Iterator[list[Expression | Non
     """Give the parts of each filter of a region, over the columns of its leaf; None for those that are over others."""
     names = {name: name for name in planner.schema(region.core)}
     left = sum(item.kind == "Filter" for item in region.chain)
-    below = region.core
-    for item in reversed(region.chain):
+    for item in region.nodes:
         if not left:
             return
-        node = item.with_inputs((below,))
         if item.kind == "Filter":
             left -= 1
             parts = list(_conjuncts(item.fields["predicate"]))
             yield [renamed(part, names) if columns_of(part) <= names.keys() else None for part in parts]
-        names = {new: names[old] for new, old in names_below(planner, node).items() if old in names}
-        below = node
+        names = {new: names[old] for new, old in names_below(planner, item).items() if old in names}
 
 
 def _conjuncts(tree: Expression) -> Iterator[Expression]:
