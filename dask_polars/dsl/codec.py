@@ -255,6 +255,11 @@ def header_once() -> bytes:
     return _HEADER[0]
 
 
+_EMPTY_SLOT = msgpack.packb({"value": None, "version": 0})
+# What stands before and behind a value of one byte.
+_SLOT_START, _SLOT_END = msgpack.packb({"value": 0, "version": 1}).split(b"\x00", 1)
+
+
 class _Encoder:
     def __init__(self) -> None:
         self.packer = msgpack.Packer(default=show)
@@ -324,9 +329,8 @@ class _Encoder:
 
     def slots(self, values: Sequence[bytes]) -> bytes:
         """Write slots, the empty one before them."""
-        empty = self.packer.pack({"value": None, "version": 0})
-        version = self.packer.pack(1)
-        return self.array([empty, *(self.map({"value": value, "version": version}) for value in values)])
+        packed = [_SLOT_START + value + _SLOT_END for value in values]
+        return self.array([_EMPTY_SLOT, *packed])
 
 
 def to_lazyframe(root: Node) -> pl.LazyFrame:

@@ -69,6 +69,27 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Share:
+    """
+    The share of the rows that pass.
+
+    Parameters
+    ----------
+    passes
+        What is thought.
+    most
+        What it could be.
+    """
+
+    passes: float = 1.0
+    most: float = 1.0
+
+    def of(self, size: Size) -> Size:
+        """Give what is left of something."""
+        return Size(size.rows * self.passes, size.bytes * self.passes, doubt=size.doubt * self.most / self.passes)
+
+
+@dataclass(frozen=True)
 class Placement:
     """
     A fact: all rows with equal values in these columns are in the same partition.
