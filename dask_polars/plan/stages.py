@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -141,6 +141,8 @@ class Stage:
         Where rows are known to be.
     distinct
         Upper bounds of the number of different values in some of the columns.
+    is_shuffled
+        Whether rows are shuffled on the way to it: what is below is known when it is made, however deep.
     """
 
     operation: str
@@ -149,6 +151,11 @@ class Stage:
     size: Size
     placement: Placement | None = None
     distinct: Mapping[str, float] | None = None
+    is_shuffled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        shuffled = isinstance(self, ShuffleStage) or any(stage.is_shuffled for stage in self.inputs)
+        object.__setattr__(self, "is_shuffled", shuffled)
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -164,11 +171,6 @@ class Stage:
         """A hash of its content: equal stages of different queries are computed once."""
         parts = (type(self).__name__, self.npartitions, *self.identity(), *(stage.token for stage in self.inputs))
         return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()[:20]
-
-    @cached_property
-    def is_shuffled(self) -> bool:
-        """Whether rows are shuffled here, or on the way to it."""
-        return any(stage.is_shuffled for stage in self.inputs)
 
     @property
     def name(self) -> str:
@@ -419,10 +421,6 @@ class ShuffleStage(Stage):
     @property
     def inputs(self) -> tuple[Stage, ...]:
         return (self.source,)
-
-    @property
-    def is_shuffled(self) -> bool:
-        return True
 
     def identity(self) -> tuple[Any, ...]:
         return (self.kind, self.method)
