@@ -129,12 +129,12 @@ def test_files_are_not_cut_for_a_join_by_another_column(lake: Path, monkeypatch:
     monkeypatch.setattr(Planner, "cut_anew", noted)
     items, orders, _ = tables(dp.scan_parquet, lake)
     joined = items.join(orders, **KEYS)
-    others = orders.select(pl.col("id").alias("customer"), pl.col("status").alias("other"))
+    others = orders.select(pl.col("id").alias("number"), pl.col("status").alias("other"))
     with dask.config.set({"dask-polars.partition-size": "600 B", "dask-polars.broadcast-limit": "1 kB"}):
         joined.explain()
         assert asked
         alone = len(asked)
-        joined.join(others, on="customer").explain()
+        joined.join(others, left_on="customer", right_on="number").explain()
         assert len(asked) == 2 * alone
 
 
