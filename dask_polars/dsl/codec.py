@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,6 +118,21 @@ class RawFrame:
         return pl.concat(pl.read_ipc_stream(io.BytesIO(bytes(part))) for part in msgpack.unpackb(self.raw))
 
 
+@dataclass(frozen=True, eq=False)
+class ByteList:
+    """Bytes of a plan, which Polars writes as an array of integers, like those of a frame: what is written is made once."""
+
+    content: bytes = field(repr=False)
+
+    @cached_property
+    def raw(self) -> bytes:
+        return msgpack.packb(list(self.content))
+
+    @cached_property
+    def token(self) -> str:
+        return hashlib.sha1(self.content, usedforsecurity=False).hexdigest()
+
+
 def _read_document(data: bytes) -> dict[str, Any]:
     """Read the document of a plan; its frames stay raw."""
     unpacker = _unpacker(data)
@@ -197,6 +212,7 @@ class _Decoder:
         if kind in INLINE_INPUTS:
             return Node(kind, fields, tuple(self.convert(plan) for plan in _take(fields, "inputs")))
         if kind == "PipeWithSchema":
+            fields["callback"] = ByteList(bytes(fields["callback"]))
             return Node(kind, fields, tuple(self.node(key) for key in _take(fields, "input")))
         if kind == "SQL" and not fields["catalog_tables"]:
             relations = fields["relations"]
@@ -239,9 +255,15 @@ def header_once() -> bytes:
     return _HEADER[0]
 
 
+_EMPTY_SLOT = msgpack.packb({"value": None, "version": 0})
+# What stands before and behind a value of one byte.
+_SLOT_START, _SLOT_END = msgpack.packb({"value": 0, "version": 1}).split(b"\x00", 1)
+
+
 class _Encoder:
     def __init__(self) -> None:
-        self.plans: list[Any] = [{"value": None, "version": 0}]
+        self.packer = msgpack.Packer(default=show)
+        self.plans: list[bytes] = []
         self.frames: list[RawFrame] = []
         self.keys: dict[int, dict[str, int]] = {}
         self.frame_keys: dict[int, dict[str, int]] = {}
@@ -254,20 +276,18 @@ class _Encoder:
             if id(node) in keyed:
                 self.put(node)
         key = self.put(root)
-        packer = msgpack.Packer(default=show)
-        parts = [packer.pack_map_header(3), packer.pack("root"), packer.pack(key)]
-        parts += [packer.pack("dataframes"), packer.pack_array_header(len(self.frames) + 1)]
-        parts += [packer.pack({"value": None, "version": 0})]
-        for frame in self.frames:
-            parts += [packer.pack_map_header(2), packer.pack("value"), frame.raw]
-            parts += [packer.pack("version"), packer.pack(1)]
-        return b"".join([*parts, packer.pack("dsl_plans"), packer.pack(self.plans)])
+        return self.map(
+            {
+                "root": self.packer.pack(key),
+                "dataframes": self.slots([frame.raw for frame in self.frames]),
+                "dsl_plans": self.slots(self.plans),
+            }
+        )
 
     def put(self, node: Node) -> dict[str, int]:
         if id(node) not in self.keys:
-            value = self.value(node)
-            self.plans.append({"value": value, "version": 1})
-            self.keys[id(node)] = {"idx": len(self.plans) - 1, "version": 1}
+            self.plans.append(self.value(node))
+            self.keys[id(node)] = {"idx": len(self.plans), "version": 1}
         return self.keys[id(node)]
 
     def put_frame(self, value: RawFrame) -> dict[str, int]:
@@ -276,22 +296,41 @@ class _Encoder:
             self.frame_keys[id(value)] = {"idx": len(self.frames), "version": 1}
         return self.frame_keys[id(value)]
 
-    def value(self, node: Node) -> dict[str, Any]:
+    def value(self, node: Node) -> bytes:
         kind, fields = node.kind, dict(node.fields)
+        packed: dict[str, bytes] = {}
         if kind in FRAME_FIELDS:
             name = FRAME_FIELDS[kind]
             fields[name] = self.put_frame(fields[name])
         if kind in INLINE_INPUTS:
-            fields["inputs"] = [self.value(plan) for plan in node.inputs]
+            packed["inputs"] = self.array([self.value(plan) for plan in node.inputs])
         elif kind == "PipeWithSchema":
             fields["input"] = [self.put(plan) for plan in node.inputs]
+            packed["callback"] = fields["callback"].raw
         elif kind == "SQL":
             keys = [self.put(plan) for plan in node.inputs]
             fields["relations"] = [list(pair) for pair in zip(fields["relations"], keys, strict=True)]
         elif kind not in LEAVES:
             for name, plan in zip(INPUT_FIELDS.get(kind, ("input",)), node.inputs, strict=True):
                 fields[name] = self.put(plan)
-        return {kind: fields}
+        if not packed:
+            return self.packer.pack({kind: fields})
+        inside = {name: packed[name] if name in packed else self.packer.pack(value) for name, value in fields.items()}
+        return self.map({kind: self.map(inside)})
+
+    def map(self, items: Mapping[str, bytes]) -> bytes:
+        """Write a map of what is written already."""
+        parts = [part for name, value in items.items() for part in (self.packer.pack(name), value)]
+        return b"".join([self.packer.pack_map_header(len(items)), *parts])
+
+    def array(self, items: Sequence[bytes]) -> bytes:
+        """Write an array of what is written already."""
+        return b"".join([self.packer.pack_array_header(len(items)), *items])
+
+    def slots(self, values: Sequence[bytes]) -> bytes:
+        """Write slots, the empty one before them."""
+        packed = [_SLOT_START + value + _SLOT_END for value in values]
+        return self.array([_EMPTY_SLOT, *packed])
 
 
 def to_lazyframe(root: Node) -> pl.LazyFrame:

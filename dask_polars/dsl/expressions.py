@@ -121,6 +121,8 @@ def children(tree: Expression) -> list[Expression] | None:
     list of expressions, or None
         None where the operation is not known here, so that nothing can be said of it.
     """
+    if not isinstance(tree, str) and next(iter(tree)) in _LEAVES:
+        return []
     found: list[Expression] = []
 
     def collect(child: Expression) -> Expression:
@@ -174,9 +176,11 @@ def _map_over(value: Mapping[str, Any], apply: Callable[[Expression], Expression
 
 def walk_expression(tree: Expression) -> Iterator[Expression]:
     """Visit an expression and all below it, as far as they are known here."""
-    yield tree
-    for child in children(tree) or ():
-        yield from walk_expression(child)
+    waiting = [tree]
+    while waiting:
+        tree = waiting.pop()
+        yield tree
+        waiting.extend(reversed(children(tree) or ()))
 
 
 def columns_of(tree: Expression) -> set[str]:
@@ -386,6 +390,8 @@ def expand(
     ValueError
         Where it is not known what an expression expands to.
     """
+    if all(kind_of(tree) == "Column" for tree in trees):
+        return list(trees)
     if any(function_name(item) in _EXPANDING for tree in trees for item in walk_expression(tree)):
         raise ValueError("the fields of a struct, which are columns only once its type is known")
     candidates = {name: dtype for name, dtype in schema.items() if name not in keys}
@@ -401,6 +407,8 @@ def _selected(tree: Expression, schema: Mapping[str, pl.DataType]) -> list[str]:
 
 
 def _expand_one(tree: Expression, schema: Mapping[str, pl.DataType]) -> list[Expression]:
+    if kind_of(tree) == "Column":
+        return [tree]
     tree = _spread(tree, schema)
     selectors = [item for item in walk_expression(tree) if kind_of(item) == "Selector"]
     if not selectors:

@@ -361,7 +361,7 @@ def _source_node(node: Node) -> Node | None:
     if node.kind != "PipeWithSchema":
         return None
     # Three bytes (how it was pickled, two of the version of Python) stand before the pickle.
-    payload = bytes(node.fields["callback"][3:])
+    payload = node.fields["callback"].content[3:]
     function = pickle.loads(payload)
     # Polars wraps the callable in a function of its own.
     for cell in getattr(function, "__closure__", None) or ():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import msgpack
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,42 +40,60 @@ class Node:
 
     def with_inputs(self, inputs: Sequence[Node]) -> Node:
         """Give the same node over other inputs."""
-        out = replace(self, inputs=tuple(inputs))
-        if "_own" in vars(self):
-            vars(out)["_own"] = vars(self)["_own"]
+        out = Node(self.kind, self.fields, tuple(inputs))
+        vars(out)["facts"] = self.facts
         return out
 
     def with_fields(self, **fields: Any) -> Node:
         """Give the same node with some of its fields replaced."""
-        return replace(self, fields={**self.fields, **fields})
+        return Node(self.kind, {**self.fields, **fields}, self.inputs)
 
-    @property
+    @cached_property
+    def facts(self) -> dict[Callable[[Node], Any], Any]:
+        """What was found out of the node itself: it holds for all inputs that it is put over (:func:`of_node_itself`)."""
+        return {}
+
+    @cached_property
     def digest(self) -> str:
         """A hash of the content of the whole tree below: equal plans have equal digests."""
-        known = vars(self).get("_digest")
-        if known is not None:
-            return str(known)
-        stack = [self]
+        stack = list(self.inputs)
         while stack:  # not by recursion: plans may be thousands of nodes deep
             node = stack[-1]
-            below = [child for child in node.inputs if "_digest" not in vars(child)]
+            below = [child for child in node.inputs if "digest" not in vars(child)]
             if below:
                 stack.extend(below)
-            else:
-                vars(stack.pop()).setdefault("_digest", node._hash())
-        return vars(self)["_digest"]
+                continue
+            stack.pop()
+            if "digest" not in vars(node):
+                vars(node)["digest"] = node._hash()
+        return self._hash()
 
     def _hash(self) -> str:
-        """Hash the node, whose inputs have digests; what it says itself is hashed once for all inputs that it is put over."""
-        own = vars(self).get("_own")
-        if own is None:
-            own = hashlib.sha1(self.kind.encode(), usedforsecurity=False)
-            own.update(msgpack.packb(self.fields, default=_pack_leaf))
-            vars(self)["_own"] = own
-        state = own.copy()
+        """Hash the node, whose inputs have digests."""
+        state = _own_hash(self).copy()
         for node in self.inputs:
-            state.update(vars(node)["_digest"].encode())
+            state.update(node.digest.encode())
         return str(state.hexdigest())
+
+
+def of_node_itself(function: Callable[[Node], Answer]) -> Callable[[Node], Answer]:
+    """Ask a function about what a node says itself, and not about its inputs, once for all inputs that the node is put over."""
+
+    @wraps(function)
+    def asked_once(node: Node) -> Answer:
+        facts = node.facts
+        if function not in facts:
+            facts[function] = function(node)
+        return facts[function]
+
+    return asked_once
+
+
+@of_node_itself
+def _own_hash(node: Node) -> Any:
+    own = hashlib.sha1(node.kind.encode(), usedforsecurity=False)
+    own.update(msgpack.packb(node.fields, default=_pack_leaf))
+    return own
 
 
 class ByContent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import polars as pl
@@ -227,8 +227,10 @@ def expression_dtypes(expressions: Sequence[Any], schema: SchemaDict) -> tuple[p
 
 def width_of(schema: SchemaDict) -> float:
     """Guess how many bytes a row takes in memory."""
-    total = 0.0
-    for dtype in schema.values():
-        digits = "".join(c for c in str(dtype.base_type()) if c.isdigit())
-        total += _WIDTHS.get(dtype.base_type(), _BITS.get(digits, 8))
-    return max(total, 1.0)
+    return max(float(sum(_width_of_type(dtype.base_type()) for dtype in schema.values())), 1.0)
+
+
+@cache
+def _width_of_type(dtype: type[pl.DataType]) -> int:
+    digits = "".join(char for char in str(dtype) if char.isdigit())
+    return _WIDTHS.get(dtype, _BITS.get(digits, 8))

@@ -23,7 +23,7 @@ from dask_polars.dsl.expressions import (
     map_children,
     output_name,
 )
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import Node, of_node_itself
 from dask_polars.dsl.schemas import SchemaDict, expression_dtypes
 
 _PIPE = "PipeWithDtype"
@@ -31,6 +31,7 @@ _BOUNDS = ("LowerBound", "UpperBound")
 _FIELDS = {"Select": "expr", "HStack": "exprs", "Sort": "by_column"}
 
 
+@of_node_itself
 def mentions_types(node: Node) -> bool:
     """Say whether a node has expressions that are resolved by type."""
     names = ("expr", "exprs", "by_column", "predicate", "keys", "aggs", "predicates")

@@ -12,9 +12,11 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
+import msgpack
 import polars as pl
 
 from dask_polars.dsl.expressions import Expression, columns_of, to_expr, walk_expression
@@ -95,14 +97,20 @@ def predicates(filters: Sequence[Expression], schema: SchemaDict) -> Predicates 
         if not names or _RESERVED in names or not names <= set(schema) or _calls_python(tree):
             continue
         about = {name: schema[name] for name in schema if name in names}
-        try:
-            skip = to_expr(tree)._skip_batch_predicate(about)
-        except pl.exceptions.PolarsError:
-            continue  # a wrong predicate is Polars' to refuse
+        skip = _skip_of(msgpack.packb(tree), tuple(about.items()))
         if skip is not None:
             skips.append(skip)
             columns.update(about)
     return Predicates(tuple(skips), columns) if skips else None
+
+
+@lru_cache(maxsize=256)  # a query is planned several times: to be shown, to run, and between its steps
+def _skip_of(packed: bytes, about: tuple[tuple[str, pl.DataType], ...]) -> pl.Expr | None:
+    """Turn a predicate into one on statistics; None where these say nothing of it."""
+    try:
+        return to_expr(msgpack.unpackb(packed, raw=False, strict_map_key=False))._skip_batch_predicate(dict(about))
+    except pl.exceptions.PolarsError:
+        return None  # a wrong predicate is Polars' to refuse
 
 
 def _calls_python(tree: Expression) -> bool:

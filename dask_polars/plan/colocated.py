@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dask_polars.dsl.expressions import Expression, kind_of
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.clustering import Bounds, Clusters
+from dask_polars.plan.lineage import input_of_join, names_below
 from dask_polars.plan.planner import Planner
+from dask_polars.plan.regions import find_region, simplify
 from dask_polars.plan.stages import MapStage, Mode, ScanStage, Stage, walk_stages
 
 # A side that takes less memory than this is broadcast in no time.
@@ -97,7 +100,7 @@ def colocated(planner: Planner, order: str, left: JoinSide, right: JoinSide) -> 
     if not all(_may_be_in_order(side.stage, side.keys) for side in sides):
         return None
     orders = [_clusters_of(side.stage) for side in sides]
-    if None in orders:
+    if None in orders or not all(map(partial(_may_be_by_key, planner), sides, orders)):
         return None
     # The side that more has to be read of, whatever filters leave of it, is cut by its size, the other one at the same values.
     base = 0 if _read(left.stage) >= _read(right.stage) else 1
@@ -154,6 +157,42 @@ def _may_be_in_order(stage: Stage, keys: Sequence[Expression]) -> bool:
         return False
     # A name that the files do not have is that of a column with another name below.
     return any(_column(key) in scan.order.columns or _column(key) not in scan.schema for key in keys)
+
+
+def _may_be_by_key(planner: Planner, side: JoinSide, clusters: Clusters) -> bool:
+    """
+    Say whether the column that files are cut at may be one of the keys of a side; to plan the side anew would be in vain otherwise.
+
+    Keys are followed down, as what is known of where rows are is followed up.
+    """
+    if _is_apart_at(side.stage, clusters.bounds):
+        return _place(side.stage, side.keys) is not None
+    names = [name for key in side.keys if (name := _column(key)) is not None]
+    return any(_may_be_column(planner, side.node, name, clusters.column) for name in names)
+
+
+def _is_apart_at(stage: Stage, bounds: Bounds) -> bool:
+    return stage.placement is not None and stage.placement.bounds == bounds
+
+
+def _may_be_column(planner: Planner, node: Node, name: str, column: str) -> bool:
+    """Say whether a column of a plan may be, with no change, a column of files below."""
+    while True:
+        region = find_region(simplify(node, planner.schema), planner.schema)
+        for item in region.chain:
+            below = names_below(planner, item).get(name)
+            if below is None:
+                return False
+            name = below
+        core = region.core
+        if core.kind == "Scan":
+            return name == column
+        if core.kind != "Join":
+            return True
+        index = input_of_join(planner, core, name)
+        if index is None:
+            return False
+        node = core.inputs[index]
 
 
 def _clusters_of(stage: Stage) -> Clusters | None:

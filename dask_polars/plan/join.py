@@ -48,7 +48,7 @@ from dask_polars.plan.shuffling import (
     restore_order,
     with_position,
 )
-from dask_polars.plan.stages import Input, Mode, Placement, ShuffleStage, Stage, walk_stages
+from dask_polars.plan.stages import Input, Mode, Placement, Stage
 from dask_polars.plan.steps import Question, could_be_below, is_guess
 
 # A side with at most this share of the keys is worth a filter on the scan of the other one.
@@ -78,12 +78,12 @@ def lower_join(planner: Planner, region: Region) -> Stage:
         grid = join_grid(planner, core, left, right, schemas)
         return planner.fragment("join-grid", lambda leaves: region.over(leaves[0]), [grid], [planner.schema(core)])
     # What is shuffled below is worth to be less of, even if nothing moves here.
-    sides, nodes = _filtered(planner, sides, nodes, [_moves(sides.left), _moves(sides.right)])
+    sides, nodes = _filtered(planner, sides, nodes, [sides.left.is_shuffled, sides.right.is_shuffled])
     found = _without_shuffle(planner, region, sides, nodes)
     if found is not None:
         return found
     before = nodes
-    sides, nodes = _filtered(planner, sides, nodes, [not _moves(sides.left), not _moves(sides.right)])
+    sides, nodes = _filtered(planner, sides, nodes, [not sides.left.is_shuffled, not sides.right.is_shuffled])
     found = None if nodes is before else _without_shuffle(planner, region, sides, nodes)
     found = found or _by_matched_keys(planner, region, sides)
     if found is not None:
@@ -119,11 +119,6 @@ def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | 
     changed = replace(sides, node=core, right=keys, right_on=right_on, schemas=(sides.schemas[0], keys.schema))
     over = replace(region, core=core)
     return _join(planner, over, changed, "join-broadcast", Mode.ALIGNED, Mode.BROADCAST, sides.left.placement)
-
-
-def _moves(stage: Stage) -> bool:
-    """Say whether rows are shuffled on the way to a stage."""
-    return any(isinstance(below, ShuffleStage) for below in walk_stages([stage]))
 
 
 def _filtered(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dask_polars.dsl.expressions import (
     Expression,
@@ -47,12 +47,9 @@ def renames(planner: Planner, region: Region) -> dict[str, str]:
         has one of them.
     """
     names = {name: name for name in planner.schema(region.core)}
-    below = region.core
-    for item in reversed(region.chain):
-        node = item.with_inputs((below,))
+    for node in region.nodes:
         step = _step(planner, node)
         names = {old: step[new] for old, new in names.items() if new in step}
-        below = node
     return names
 
 
@@ -73,6 +70,12 @@ def names_below(planner: Planner, node: Node) -> dict[str, str]:
         Old names by new ones, of the columns whose values are unchanged.
     """
     return {new: old for old, new in _step(planner, node).items()}
+
+
+def input_of_join(planner: Planner, node: Node, name: str) -> int | None:
+    """Say which input of a join has a column of its outcome, of the same name; such as have got another name are not followed."""
+    left, right = (planner.schema(child) for child in node.inputs)
+    return 0 if name in left else 1 if name in right else None
 
 
 def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:
@@ -96,15 +99,14 @@ def distinct_after(planner: Planner, region: Region, known: Mapping[str, float])
     """
     schema = planner.schema(region.core)
     bounds = {name: bound for name, bound in known.items() if name in schema}
-    below = region.core
-    for item in reversed(region.chain):
-        node = item.with_inputs((below,))
+    for node in region.nodes:
+        if not bounds:
+            break
         step = _step(planner, node)
         bounds = {
             **{step[name]: bound for name, bound in bounds.items() if name in step},
             **_computed(planner, node, bounds),
         }
-        below = node
     return bounds
 
 
@@ -112,9 +114,8 @@ def _computed(planner: Planner, node: Node, bounds: Mapping[str, float]) -> dict
     """Bound the columns that a node computes."""
     if not bounds or node.kind not in ("Select", "HStack"):
         return {}
-    try:
-        trees = expand(node.fields["expr" if node.kind == "Select" else "exprs"], planner.schema(node.input))
-    except ValueError:
+    trees = expanded(planner, node)
+    if trees is None:
         return {}
     found = ((output_name(tree), bound_of(tree, bounds)) for tree in trees)
     return {name: bound for name, bound in found if bound != math.inf}
@@ -136,9 +137,12 @@ def bound_of(tree: Expression, bounds: Mapping[str, float]) -> float:
     float
         Infinity where nothing is known.
     """
-    if shape(tree) is Shape.LITERAL:
+    if kind_of(tree) == "Column":
+        return bounds.get(tree["Column"], math.inf)
+    found = shape(tree)
+    if found is Shape.LITERAL:
         return 1.0
-    if shape(tree) is not Shape.ROW:
+    if found is not Shape.ROW:
         return math.inf
     combinations = math.prod(bounds.get(name, math.inf) for name in columns_of(tree))
     return min(combinations, _most_values(tree, combinations))
@@ -184,15 +188,46 @@ def _most_values(tree: Expression, combinations: float) -> float:
     return 3 if name in _TRUTHS else _PARTS_OF_TIME.get(name or "", math.inf)
 
 
-def _step(planner: Planner, node: Node) -> dict[str, str]:
+def expanded(planner: Planner, node: Node) -> Sequence[Expression] | None:
+    """
+    Give the expressions of a select or of a ``with_columns``.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    node
+        The node.
+
+    Returns
+    -------
+    sequence of expressions, or None
+        Without selectors; None where it is not known what these select.
+    """
+    if node.digest not in planner.expanded:
+        try:
+            trees = expand(node.fields["expr" if node.kind == "Select" else "exprs"], planner.schema(node.input))
+        except ValueError:
+            planner.expanded[node.digest] = None
+        else:
+            planner.expanded[node.digest] = trees
+    return planner.expanded[node.digest]
+
+
+def _step(planner: Planner, node: Node) -> Mapping[str, str]:
+    """Follow the columns of the input of a row by row node: new names by old ones."""
+    if node.digest not in planner.steps:
+        planner.steps[node.digest] = _found_step(planner, node)
+    return planner.steps[node.digest]
+
+
+def _found_step(planner: Planner, node: Node) -> dict[str, str]:
     schema = planner.schema(node.input)
     if node.kind == "Filter":
         return {name: name for name in schema}
     if node.kind in ("Select", "HStack"):
-        field = "expr" if node.kind == "Select" else "exprs"
-        try:
-            trees = expand(node.fields[field], schema)
-        except ValueError:
+        trees = expanded(planner, node)
+        if trees is None:
             return {}
         moved = _moved(trees)
         if node.kind == "Select":
@@ -204,7 +239,7 @@ def _step(planner: Planner, node: Node) -> dict[str, str]:
     return {}
 
 
-def _moved(trees: list[Expression]) -> dict[str, str]:
+def _moved(trees: Sequence[Expression]) -> dict[str, str]:
     out: dict[str, str] = {}
     for tree in trees:
         if kind_of(tree) == "Column":

@@ -17,7 +17,7 @@ import polars as pl
 from dask_polars.cluster import Cluster
 from dask_polars.config import Options
 from dask_polars.dsl.codec import encode
-from dask_polars.dsl.expressions import column
+from dask_polars.dsl.expressions import Expression, column
 from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, demands_of, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
@@ -27,7 +27,7 @@ from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.statistics import predicates
 from dask_polars.io.table_files import FilesRequest
 from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
-from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, ScanStage, Size, Stage, walk_stages
+from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, ScanStage, Share, Size, Stage, walk_stages
 
 # How many times above a limit something could be, at worst, that is guessed to be below it.
 DOUBT_ALLOWED = 4
@@ -87,6 +87,13 @@ class Planner:
         The columns that are needed of parts that are read more than once, by the digests of their nodes.
     readers
         Which regions there are over a node that is no leaf, and their stages, by the digest of the node and the tokens of the stages.
+    expanded, steps
+        The expressions of nodes, and which columns they keep, by their digests: see :mod:`dask_polars.plan.lineage`.
+    scans
+        The stages of regions over scans of files, by the digest of the region and the id of the files. Other planners of the same
+        query share them.
+    shares
+        The shares of the rows of scans that pass the filters of regions, by the digests of these.
     """
 
     options: Options
@@ -99,6 +106,10 @@ class Planner:
     met: set[str] = field(default_factory=set)
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: dict[str, dict[str, tuple[Region, Stage]]] = field(default_factory=dict)
+    expanded: dict[str, Sequence[Expression] | None] = field(default_factory=dict)
+    steps: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    scans: dict[tuple[str, int], Stage] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _schemas: dict[str, SchemaDict] = field(default_factory=dict)
     _files: dict[tuple[str, str, Bounds | None], FileSet | None] = field(default_factory=dict)

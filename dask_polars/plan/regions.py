@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from dask_polars.dsl.expressions import Expression, Shape, kind_of, shape
 from dask_polars.dsl.leaves import PIPE
-from dask_polars.dsl.nodes import Node
+from dask_polars.dsl.nodes import Node, of_node_itself
 from dask_polars.dsl.schemas import select_node, slice_node
 from dask_polars.dsl.sql import SQL, resolve_sql
 from dask_polars.dsl.typed import mentions_types, resolve_types
@@ -47,13 +48,21 @@ class Region:
     @property
     def root(self) -> Node:
         """The region as it was."""
-        return self.over(self.core)
+        return self.nodes[-1] if self.nodes else self.core
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The row by row nodes, each over the one below it, the lowest one first."""
+        return tuple(self._put_over(self.core))
 
     def over(self, node: Node) -> Node:
         """Put the row by row nodes on top of another node."""
+        return [node, *self._put_over(node)][-1]
+
+    def _put_over(self, node: Node) -> Iterator[Node]:
         for item in reversed(self.chain):
             node = item.with_inputs((node,))
-        return node
+            yield node
 
     def over_first(self, leaves: Sequence[Node]) -> Node:
         """Put the row by row nodes on top of a leaf in place of the core."""
@@ -73,6 +82,7 @@ def find_region(node: Node, schema_of: SchemaOf) -> Region:
     return Region(tuple(chain), node)
 
 
+@of_node_itself
 def is_row_wise(node: Node) -> bool:
     """Say whether a node gives the same rows for a part of the rows as for all of them."""
     if node.kind == "Filter":

@@ -22,7 +22,7 @@ from dask_polars.io.parts import FileSet, SchemaDict, Values, ValuesOf
 from dask_polars.plan.lineage import names_below
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import Region
-from dask_polars.plan.stages import Size
+from dask_polars.plan.stages import Share
 
 _GUESS = 1 / 3
 _LEAST_GUESS = 0.01  # of several filters of which nothing is known
@@ -31,27 +31,6 @@ _EQUAL = 0.1  # the share of a value, or of a few, is at least this: some values
 
 _FLIPPED = {"Lt": "Gt", "LtEq": "GtEq", "Gt": "Lt", "GtEq": "LtEq", "Eq": "Eq"}
 _STRICT = {"Both": (False, False), "Left": (False, True), "Right": (True, False), "None": (True, True)}
-
-
-@dataclass(frozen=True)
-class Share:
-    """
-    The share of the rows that pass.
-
-    Parameters
-    ----------
-    passes
-        What is thought.
-    most
-        What it could be.
-    """
-
-    passes: float = 1.0
-    most: float = 1.0
-
-    def of(self, size: Size) -> Size:
-        """Give what is left of something."""
-        return Size(size.rows * self.passes, size.bytes * self.passes, doubt=size.doubt * self.most / self.passes)
 
 
 def share_passing(planner: Planner, region: Region, files: FileSet | None = None) -> Share:
@@ -70,7 +49,15 @@ def share_passing(planner: Planner, region: Region, files: FileSet | None = None
     Returns
     -------
     Share
+        The same for the files cut otherwise.
     """
+    key = region.root.digest
+    if key not in planner.shares:
+        planner.shares[key] = _share_passing(planner, region, files)
+    return planner.shares[key]
+
+
+def _share_passing(planner: Planner, region: Region, files: FileSet | None) -> Share:
     schema = planner.schema(region.core)
     filters = [[part for part in parts if not _is_settled(part, files)] for parts in _filters(planner, region)]
     found = [[_condition(part, schema) for part in parts] for parts in filters if parts]
@@ -95,17 +82,14 @@ def _filters(planner: Planner, region: Region) -> Iterator[list[Expression | Non
     """Give the parts of each filter of a region, over the columns of its leaf; None for those that are over others."""
     names = {name: name for name in planner.schema(region.core)}
     left = sum(item.kind == "Filter" for item in region.chain)
-    below = region.core
-    for item in reversed(region.chain):
+    for item in region.nodes:
         if not left:
             return
-        node = item.with_inputs((below,))
         if item.kind == "Filter":
             left -= 1
             parts = list(_conjuncts(item.fields["predicate"]))
             yield [renamed(part, names) if columns_of(part) <= names.keys() else None for part in parts]
-        names = {new: names[old] for new, old in names_below(planner, node).items() if old in names}
-        below = node
+        names = {new: names[old] for new, old in names_below(planner, item).items() if old in names}
 
 
 def _conjuncts(tree: Expression) -> Iterator[Expression]:
@@ -299,4 +283,4 @@ def _number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return (value.cast(dtype).to_physical() if dtype.is_temporal() else value).cast(pl.Float64)
 
 
-__all__ = ["Share", "share_passing"]
+__all__ = ["share_passing"]

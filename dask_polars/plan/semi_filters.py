@@ -32,7 +32,7 @@ from dask_polars.dsl.leaves import SOURCE, decode_with_sources, in_place_of
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, select_node
 from dask_polars.plan.colocated import JoinSide
-from dask_polars.plan.lineage import names_below
+from dask_polars.plan.lineage import input_of_join, names_below
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import find_region, is_row_wise, simplify
 from dask_polars.plan.reread import StageSource, is_cheap
@@ -150,27 +150,18 @@ def _origins_below(planner: Planner, node: Node, name: str) -> Iterator[tuple[No
 
 def _sources_in_join(planner: Planner, node: Node, name: str) -> Iterator[tuple[int, str]]:
     """Find columns of the inputs of a join that have all values that a column of its outcome has."""
-    place = _place_in_join(planner, node, name)
+    index = input_of_join(planner, node, name)
     how = node.fields["options"]["args"]["how"]
-    if place is None or place[0] not in _MAY_LOSE_ROWS.get(how, ()):
+    if index not in _MAY_LOSE_ROWS.get(how, ()):
         return
-    yield place
+    yield index, name
     pairs = _equal_keys(node)
     if how not in ("Inner", "Semi") or pairs is None or node.fields["options"]["args"]["nulls_equal"]:
         return
-    index, below = place
     schemas = [planner.schema(child) for child in node.inputs]
     for pair in pairs:
-        if pair[index] == below and schemas[0][pair[0]] == schemas[1][pair[1]]:
+        if pair[index] == name and schemas[0][pair[0]] == schemas[1][pair[1]]:
             yield 1 - index, pair[1 - index]
-
-
-def _place_in_join(planner: Planner, node: Node, name: str) -> tuple[int, str] | None:
-    """Say which input of a join a column of its outcome comes from; such as have got another name are not followed."""
-    left, right = (planner.schema(child) for child in node.inputs)
-    if name in left:
-        return 0, name
-    return (1, name) if name in right else None
 
 
 def _equal_keys(node: Node) -> list[tuple[str, str]] | None:
@@ -218,10 +209,10 @@ def _pushed_below(planner: Planner, node: Node, name: str, keys: Node) -> Node:
     if node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
         return node.with_inputs((_pushed(planner, node.input, name, keys),))
     if _equal_keys(node) is not None:
-        place = _place_in_join(planner, node, name)
-        if place is not None and place[0] in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
+        index = input_of_join(planner, node, name)
+        if index in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
             inputs = list(node.inputs)
-            inputs[place[0]] = _pushed(planner, inputs[place[0]], place[1], keys)
+            inputs[index] = _pushed(planner, inputs[index], name, keys)
             return node.with_inputs(tuple(inputs))
     return _semi_join(planner, node, name, keys)
 

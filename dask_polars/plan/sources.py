@@ -56,7 +56,10 @@ def lower_scan(planner: Planner, region: Region) -> Stage:
     files = planner.files_of(region)
     if files is None:
         return _whole_scan(planner, region)
-    return on_source(planner, region, scan_stage(planner, region.core, files), files)
+    key = region.root.digest, id(files)  # which the planner keeps
+    if key not in planner.scans:
+        planner.scans[key] = on_source(planner, region, scan_stage(planner, region.core, files), files)
+    return planner.scans[key]
 
 
 def scan_stage(planner: Planner, node: Node, files: FileSet) -> ScanStage:

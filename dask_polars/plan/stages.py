@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,27 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Share:
+    """
+    The share of the rows that pass.
+
+    Parameters
+    ----------
+    passes
+        What is thought.
+    most
+        What it could be.
+    """
+
+    passes: float = 1.0
+    most: float = 1.0
+
+    def of(self, size: Size) -> Size:
+        """Give what is left of something."""
+        return Size(size.rows * self.passes, size.bytes * self.passes, doubt=size.doubt * self.most / self.passes)
+
+
+@dataclass(frozen=True)
 class Placement:
     """
     A fact: all rows with equal values in these columns are in the same partition.
@@ -120,6 +141,8 @@ class Stage:
         Where rows are known to be.
     distinct
         Upper bounds of the number of different values in some of the columns.
+    is_shuffled
+        Whether rows are shuffled on the way to it: what is below is known when it is made, however deep.
     """
 
     operation: str
@@ -128,6 +151,11 @@ class Stage:
     size: Size
     placement: Placement | None = None
     distinct: Mapping[str, float] | None = None
+    is_shuffled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        shuffled = isinstance(self, ShuffleStage) or any(stage.is_shuffled for stage in self.inputs)
+        object.__setattr__(self, "is_shuffled", shuffled)
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -434,14 +462,12 @@ class HeadStage(Stage):
 def walk_stages(roots: Sequence[Stage]) -> Iterator[Stage]:
     """Visit every stage once, inputs first; stages of equal content count as one."""
     seen: set[str] = set()
-
-    def visit(stage: Stage) -> Iterator[Stage]:
-        if stage.token in seen:
-            return
-        seen.add(stage.token)
-        for item in stage.inputs:
-            yield from visit(item)
-        yield stage
-
-    for root in roots:
-        yield from visit(root)
+    stack: list[tuple[Stage, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:  # not by recursion: plans may be thousands of stages deep
+        stage, ready = stack.pop()
+        if ready:
+            yield stage
+        elif stage.token not in seen:
+            seen.add(stage.token)
+            stack.append((stage, True))
+            stack.extend((item, False) for item in reversed(stage.inputs))

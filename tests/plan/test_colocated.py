@@ -16,6 +16,7 @@ import dask_polars as dp
 from dask_polars.io import footers as io_footers
 from dask_polars.io import parquet as io_parquet
 from dask_polars.plan import colocated
+from dask_polars.plan.planner import Planner
 
 Tables = tuple[Any, Any, Any]
 
@@ -114,6 +115,27 @@ def test_colocated(lake: Path, name: str, size: str, monkeypatch: pytest.MonkeyP
             assert "SHUFFLE" not in lf.explain()
             assert lf.npartitions > 1
     assert_frame_equal(found, wanted, check_row_order=name in ("group-ordered", "ordered"))
+
+
+def test_files_are_not_cut_for_a_join_by_another_column(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The side would be planned again, only to see that its rows are not where the keys of the join say."""
+    monkeypatch.setattr(colocated, "_SMALL", 0)
+    cut_anew, asked = Planner.cut_anew, []
+
+    def noted(planner: Planner, *bounds: Any) -> Planner:
+        asked.append(bounds)
+        return cut_anew(planner, *bounds)
+
+    monkeypatch.setattr(Planner, "cut_anew", noted)
+    items, orders, _ = tables(dp.scan_parquet, lake)
+    joined = items.join(orders, **KEYS)
+    others = orders.select(pl.col("id").alias("number"), pl.col("status").alias("other"))
+    with dask.config.set({"dask-polars.partition-size": "600 B", "dask-polars.broadcast-limit": "1 kB"}):
+        joined.explain()
+        assert asked
+        alone = len(asked)
+        joined.join(others, left_on="customer", right_on="number").explain()
+        assert len(asked) == 2 * alone
 
 
 def test_statistics_of_nulls_and_ranges_that_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from dask_polars.config import Options
 from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.graph.build import build_graph
 from dask_polars.plan import Plan, plan_queries
+from dask_polars.plan.planner import Planner
 from dask_polars.plan.stages import HeadStage, MapStage, ShuffleStage, Stage, walk_stages
 
 FRAME = pl.DataFrame({"k": [1, 2, 3, 4] * 6, "v": range(24), "s": ["a", "b", "c", None] * 6})
@@ -195,6 +196,17 @@ def test_rows_behind_an_exchange_are_computed_once_for_their_own_mean(left: dp.L
     medians = left.group_by("k").agg(pl.col("v").median())
     query = medians.filter(pl.col("v") > pl.col("v").mean())
     assert len(shuffles(query, **SHUFFLED)) == 1
+
+
+def test_deep_plans_are_walked_without_recursion(left: dp.LazyFrame) -> None:
+    planner = Planner(Options.current())
+    (stage,) = plan(left).roots
+    for _ in range(3000):
+        stage = planner.regroup(stage, [range(stage.npartitions)])
+        assert stage.token  # each is hashed when it is made
+    assert not stage.is_shuffled
+    assert [below.token for below in walk_stages([stage, stage])][-1] == stage.token
+    assert len(list(walk_stages([stage, stage]))) == 3001
 
 
 def test_equal_queries_have_equal_names(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
