@@ -156,7 +156,8 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
             [next(chunks) if height else b"" for height in counts[address]]
             for address, chunks in ((address, iter_chunks(part)) for address, part in shards.items())
         ]
-        with self._writing(len(shards), sum(part.size for part in shards.values())):
+        # Without "p2p" what a task writes counts as spilled.
+        with self._writing("p2p-disk-write", len(shards), sum(part.size for part in shards.values())):
             handed = hand_over(self._buffer.directory / f"from-{next(self._files)}", parts)
         return dict(zip(shards, handed, strict=True))
 
@@ -166,16 +167,16 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         return self._disk_buffer
 
     @contextmanager
-    def _writing(self, count: int, nbytes: int) -> Iterator[None]:
+    def _writing(self, metric: str, count: int, nbytes: int) -> Iterator[None]:
         """Write files of this run: in a thread, while its directory is kept from being deleted."""
         buffer = self._buffer
-        with buffer._directory_lock.read(), context_meter.meter("disk-write"), _disk_errors():
+        with buffer._directory_lock.read(), context_meter.meter(metric), _disk_errors():
             self.raise_if_closed()
             yield
         buffer.bytes_total += nbytes
         buffer.bytes_written += nbytes
-        context_meter.digest_metric("disk-write", count, "count")
-        context_meter.digest_metric("disk-write", nbytes, "bytes")
+        context_meter.digest_metric(metric, count, "count")
+        context_meter.digest_metric(metric, nbytes, "bytes")
 
     async def _send(self, address: str, shards: Any) -> Any:
         if address == self.local_address:
@@ -225,7 +226,7 @@ class PolarsShuffleRun(ShuffleRun[int, pl.DataFrame]):
         """
         chunks = _group_by_output(payloads, outputs)
         written = sum(chunk.nbytes for pieces in chunks.values() for chunk in pieces)
-        with self._appending, self._writing(len(chunks), written):
+        with self._appending, self._writing("disk-write", len(chunks), written):
             for j, pieces in chunks.items():
                 with (self._buffer.directory / str(j)).open("ab") as file:
                     write(file, pieces)
