@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from dask_polars.dsl.expressions import (
     Expression,
@@ -205,12 +206,10 @@ def expanded(planner: Planner, node: Node) -> Sequence[Expression] | None:
         Without selectors; None where it is not known what these select.
     """
     if node.digest not in planner.expanded:
-        try:
-            trees = expand(node.fields["expr" if node.kind == "Select" else "exprs"], planner.schema(node.input))
-        except ValueError:
-            planner.expanded[node.digest] = None
-        else:
-            planner.expanded[node.digest] = trees
+        planner.expanded[node.digest] = None
+        with suppress(ValueError):
+            trees = node.fields["expr" if node.kind == "Select" else "exprs"]
+            planner.expanded[node.digest] = expand(trees, planner.schema(node.input))
     return planner.expanded[node.digest]
 
 

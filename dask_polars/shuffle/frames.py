@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -101,20 +102,23 @@ class Grouped:
     rows: pl.DataFrame
     heights: Mapping[int, int]
 
+    @cached_property
+    def starts(self) -> dict[int, int]:
+        """Where the rows of each output begin."""
+        return dict(zip(self.heights, accumulate(self.heights.values(), initial=0), strict=False))
+
     def parts(self) -> dict[int, pl.DataFrame]:
         """Give the rows of each output, as slices without a copy."""
-        ends = accumulate(self.heights.values(), initial=0)
-        return {j: self.rows.slice(a, b - a) for j, (a, b) in zip(self.heights, pairwise(ends), strict=True)}
+        return {j: self.rows.slice(self.starts[j], height) for j, height in self.heights.items()}
 
     def of(self, outputs: Sequence[int]) -> pl.DataFrame:
         """Give the rows of some outputs, in the order of these; without a copy where they are neighbours."""
         filled = [j for j in outputs if j in self.heights]
         if not filled:
             return self.rows.clear()
-        starts = dict(zip(self.heights, accumulate(self.heights.values(), initial=0), strict=False))
-        if all(starts[a] + self.heights[a] == starts[b] for a, b in pairwise(filled)):
-            return self.rows.slice(starts[filled[0]], sum(self.heights[j] for j in filled))
-        return concat([self.rows.slice(starts[j], self.heights[j]) for j in filled], self.rows.schema)
+        if all(self.starts[a] + self.heights[a] == self.starts[b] for a, b in pairwise(filled)):
+            return self.rows.slice(self.starts[filled[0]], sum(self.heights[j] for j in filled))
+        return concat([self.rows.slice(self.starts[j], self.heights[j]) for j in filled], self.rows.schema)
 
 
 def group(frame: pl.DataFrame) -> Grouped:

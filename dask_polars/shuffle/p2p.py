@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -310,21 +310,23 @@ def _settle_outputs(shuffle_id: ShuffleId, run_id: int, dask_scheduler: Any) -> 
     if state is None or state.run_id != run_id:  # it starts again, or nobody wants it any more
         return
     for task in dask_scheduler.tasks[barrier_key(shuffle_id)].dependents:
-        for j in _unpacked(task.run_spec, shuffle_id):
+        j = _unpacked(task.run_spec, shuffle_id)
+        if j is not None:
             plugin.restrict_task(shuffle_id, run_id, task.key, state.run_spec.worker_for[shuffle_id, j])
 
 
-def _unpacked(node: Any, shuffle_id: ShuffleId) -> Iterator[int]:
-    """Give the output that a task reads, be it in a task inside of it; the first one, if it reads several."""
+def _unpacked(node: Any, shuffle_id: ShuffleId) -> int | None:
+    """Find the output that a task reads, be it in a task inside of it; one of them, if it reads several."""
     stack = [node]
     while stack:
         task = stack.pop()
         if not isinstance(task, Task):
             continue
         if task.func is unpack and task.args[0] == shuffle_id:
-            yield task.args[1]
-            return
+            output: int = task.args[1]
+            return output
         stack += [*task.args, *task.kwargs.values()]
+    return None
 
 
 def unpack(shuffle_id: ShuffleId, output_partition: int, run_id: int) -> pl.DataFrame:
