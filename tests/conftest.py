@@ -115,6 +115,13 @@ def killable(killable_cluster: Any) -> Iterator[Any]:
         yield killable_cluster
 
 
+@pytest.fixture
+def sync() -> Iterator[None]:
+    """Partitions one after the other in this process, and no word of fallbacks."""
+    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
+        yield
+
+
 @pytest.fixture(params=["polars", "sync", "threads", pytest.param("cluster", marks=pytest.mark.cluster)])
 def where(request: Any) -> Iterator[str]:
     """Each of the places where a query can run."""

@@ -6,7 +6,6 @@ import asyncio
 import datetime
 import inspect
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ OTHER = pl.DataFrame({"k": ["a", "b"], "w": [10, 20]})
 # What takes more than in Polars, or says in its own words what it does.
 SUPERSETS = {"collect", "explain"}
 OWN_DOCUMENTATION = {"collect", "explain", "lazy", "show_graph"}
-
-
-@pytest.fixture
-def sync() -> Iterator[None]:
-    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
-        yield
 
 
 def frame(npartitions: int = 2) -> LazyFrame:

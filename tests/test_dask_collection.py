@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ import dask_polars as dp
 from dask_polars.collection import LazyFrame
 
 DATA = pl.DataFrame({"k": ["a", "b", "a", "c", "b"], "v": [1, 2, 3, 4, 5]})
-
-
-@pytest.fixture
-def sync() -> Iterator[None]:
-    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
-        yield
 
 
 def frame(npartitions: int = 2) -> LazyFrame:

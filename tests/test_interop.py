@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,13 +24,6 @@ from polars.testing import assert_frame_equal
 import dask_polars as dp
 from dask_polars.graph.expr import PlanExpr
 from tests.pieces import DATA, noted, scattered
-
-
-@pytest.fixture
-def sync() -> Iterator[None]:
-    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
-        yield
-
 
 # ---------------------------------------------------------------- dask.dataframe
 

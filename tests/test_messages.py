@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ import dask_polars as dp
 from dask_polars.errors import advise
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def sync() -> Iterator[None]:
-    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
-        yield
 
 
 def frame() -> dp.LazyFrame:

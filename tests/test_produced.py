@@ -6,7 +6,6 @@ import functools
 import os
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from polars.testing import assert_frame_equal
 
 import dask_polars as dp
 from tests.pieces import DATA, noted, scattered
-
-
-@pytest.fixture
-def sync() -> Iterator[None]:
-    with dask.config.set({"scheduler": "sync", "dask-polars.fallback": "silent"}):
-        yield
 
 
 def piece(start: int, stop: int, *, times: int = 1) -> pl.DataFrame:
