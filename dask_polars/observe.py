@@ -104,7 +104,9 @@ def reporters(roots: Sequence[Stage]) -> dict[str, Reporter]:
 
 def _waits(stage: Stage) -> bool:
     """Say whether it can be a part of what its reader runs."""
-    return isinstance(stage, (ScanStage, ProduceStage, MapStage)) or (isinstance(stage, CallStage) and stage.lazy)
+    return isinstance(stage, (ScanStage, ProduceStage, MapStage, RegroupStage)) or (
+        isinstance(stage, CallStage) and stage.lazy
+    )
 
 
 def _passes_on(stage: Stage) -> bool:

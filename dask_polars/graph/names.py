@@ -29,6 +29,12 @@ from dask_polars.plan.stages import (
 Key = Any
 
 
+# What is broadcast is put together by each of its readers, where it is in up to so many pieces, or these are read by so few tasks
+# that there are up to so many edges: a task for it alone would have all of them wait for one more round of messages.
+_FEW = 4
+_FEW_EDGES = 64
+
+
 class Names:
     """
     The names of the tasks of a graph.
@@ -106,13 +112,19 @@ def partition_keys(stage: Stage) -> list[Key]:
 
 def _stages_with_tasks(roots: Sequence[Stage]) -> set[str]:
     readers: Counter[str] = Counter()
-    named = {stage.token for stage in roots}
+    tasks: Counter[str] = Counter()
+    named, gathers = set[str](), dict[str, int]()
     for stage in walk_stages(roots):
+        if isinstance(stage, RegroupStage) and stage.npartitions == 1:
+            gathers[stage.token] = len(stage.groups[0])
         for source, alone in _reads(stage):
             readers[source.token] += 1
+            tasks[source.token] += stage.npartitions
             if not alone:
                 named.add(source.token)
-    return named | {token for token, count in readers.items() if count > 1}
+    named |= {token for token, count in readers.items() if count > 1}
+    direct = {token for token, pieces in gathers.items() if pieces <= _FEW or pieces * tasks[token] <= _FEW_EDGES}
+    return named - direct | {stage.token for stage in roots}
 
 
 def _reads(stage: Stage) -> list[tuple[Stage, bool]]:

@@ -14,9 +14,8 @@ from functools import partial
 from dask_polars.dsl.expressions import Expression, kind_of
 from dask_polars.dsl.nodes import Node
 from dask_polars.io.clustering import Bounds, Clusters
-from dask_polars.plan.lineage import input_of_join, names_below
+from dask_polars.plan.lineage import followed_down
 from dask_polars.plan.planner import Planner
-from dask_polars.plan.regions import find_region, simplify
 from dask_polars.plan.stages import MapStage, Mode, ScanStage, Stage, walk_stages
 
 # A side that takes less memory than this is broadcast in no time.
@@ -177,22 +176,11 @@ def _is_apart_at(stage: Stage, bounds: Bounds) -> bool:
 
 def _may_be_column(planner: Planner, node: Node, name: str, column: str) -> bool:
     """Say whether a column of a plan may be, with no change, a column of files below."""
-    while True:
-        region = find_region(simplify(node, planner.schema), planner.schema)
-        for item in region.chain:
-            below = names_below(planner, item).get(name)
-            if below is None:
-                return False
-            name = below
-        core = region.core
-        if core.kind == "Scan":
-            return name == column
-        if core.kind != "Join":
-            return True
-        index = input_of_join(planner, core, name)
-        if index is None:
-            return False
-        node = core.inputs[index]
+    found = followed_down(planner, node, name)
+    if found is None:
+        return False
+    region, below = found
+    return region.core.kind != "Scan" or below == column
 
 
 def _clusters_of(stage: Stage) -> Clusters | None:

@@ -36,7 +36,7 @@ from dask_polars.plan.join_sides import (
     placement_after,
     rows_after,
 )
-from dask_polars.plan.lineage import distinct_after, renames
+from dask_polars.plan.lineage import distinct_after, has_no_nulls, renames
 from dask_polars.plan.matched_keys import matched_keys
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
@@ -44,6 +44,7 @@ from dask_polars.plan.runtime_filters import keys_first
 from dask_polars.plan.semi_filters import semi_filtered
 from dask_polars.plan.shuffling import (
     POSITION,
+    Nulls,
     hash_shuffle,
     restore_order,
     with_position,
@@ -242,7 +243,7 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
         right = with_position(right, f"{POSITION}_right")
     chosen = tuple(dtypes[index] for index in numbers)
     keyed = [
-        Keyed(side, node, rows, [on[i] for i in numbers], chosen, sides.nulls(side))
+        Keyed(side, node, rows, [on[i] for i in numbers], chosen, _nulls(planner, sides, side, node))
         for side, node, rows, on in zip(
             ("left", "right"), nodes, (sides.left, sides.right), (sides.left_on, sides.right_on), strict=True
         )
@@ -258,6 +259,20 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
     if ordered_by:
         return _join_in_order(planner, region, changed, ordered_by, sides)
     return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, placement_after(sides.how, left, right))
+
+
+def _nulls(planner: Planner, sides: Sides, side: str, node: Node) -> Nulls:
+    """
+    Say where the rows of a side go that have a null among their keys.
+
+    Where there seem to be none, they need not be spread: then all rows of a key are in one place, which a group by may need.
+    """
+    nulls = sides.nulls(side)
+    if nulls is not Nulls.SPREAD:
+        return nulls
+    keys = sides.left_on if side == "left" else sides.right_on
+    none = all(kind_of(key) == "Column" and has_no_nulls(planner, node, key["Column"]) for key in keys)
+    return Nulls.TOGETHER if none else Nulls.SPREAD
 
 
 def _shuffle(planner: Planner, keyed: Keyed, rows: Stage, npartitions: int, routes: Stage | None) -> Stage:

@@ -18,7 +18,7 @@ from dask_polars.dsl.expressions import (
 )
 from dask_polars.dsl.nodes import Node
 from dask_polars.plan.planner import Planner
-from dask_polars.plan.regions import Region, function_of, is_row_wise
+from dask_polars.plan.regions import Region, find_region, function_of, is_row_wise, simplify
 
 
 def keeps_rows(node: Node) -> bool:
@@ -77,6 +77,57 @@ def input_of_join(planner: Planner, node: Node, name: str) -> int | None:
     """Say which input of a join has a column of its outcome, of the same name; such as have got another name are not followed."""
     left, right = (planner.schema(child) for child in node.inputs)
     return 0 if name in left else 1 if name in right else None
+
+
+# The joins that put nulls beside rows of the other side: in columns of the left side, and of the right one.
+_FILLED = (("Right", "Full"), ("Left", "Full"))
+
+
+def followed_down(planner: Planner, node: Node, name: str, *, filled: bool = True) -> tuple[Region, str] | None:
+    """
+    Follow a column down to where it comes from, through joins.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    node
+        A plan.
+    name
+        One of its columns.
+    filled
+        Whether to follow it through joins that put nulls into it, beside rows without a match.
+
+    Returns
+    -------
+    tuple of Region and str, or None
+        The lowest region that is reached, over what is no join, and the column of its core with these values; None where there
+        is none.
+    """
+    while True:
+        region = find_region(simplify(node, planner.schema), planner.schema)
+        for item in region.chain:
+            below = names_below(planner, item).get(name)
+            if below is None:
+                return None
+            name = below
+        if region.core.kind != "Join":
+            return region, name
+        index = input_of_join(planner, region.core, name)
+        if index is None or not (filled or region.core.fields["options"]["args"]["how"] not in _FILLED[index]):
+            return None
+        node = region.core.inputs[index]
+
+
+def has_no_nulls(planner: Planner, node: Node, name: str) -> bool:
+    """Say whether a column is thought to have no nulls: it is that of files, of which a sample has none."""
+    found = followed_down(planner, node, name, filled=False)
+    if found is None or found[0].core.kind != "Scan":
+        return False
+    region, below = found
+    files = planner.files_of(region)
+    values = None if files is None or files.values_of is None else files.values_of(below, planner.schema(region.core)[below])
+    return values is not None and all(part.nulls == 0 for part in values)
 
 
 def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:

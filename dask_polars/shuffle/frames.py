@@ -15,6 +15,8 @@ PARTITION_COLUMN = "__dp_partition"
 
 SchemaLike: TypeAlias = Mapping[str, pl.DataType]
 
+_FEW = 4  # outputs for each of which a frame is filtered
+
 
 class ShuffleError(RuntimeError):
     """Rows were lost, doubled or malformed in a shuffle. A bug or a damaged shard: running again does not help."""
@@ -125,7 +127,8 @@ def group(frame: pl.DataFrame) -> Grouped:
     """Put the rows of each output partition side by side.
 
     One gather by group (measured: about twice as fast as a stable sort by the partition column, and 1.1 to 1.6 times as fast
-    as `partition_by`).
+    as `partition_by`); for a few outputs a filter for each, which needs less memory that was not used before (two million rows of
+    two columns: 72 ms for two outputs and 97 for four, where the gather takes 135).
 
     Parameters
     ----------
@@ -148,6 +151,14 @@ def group(frame: pl.DataFrame) -> Grouped:
     rows = frame.drop(PARTITION_COLUMN)
     if frame.height == 0:
         return Grouped(rows, {})
+    last = frame[PARTITION_COLUMN].max()
+    assert isinstance(last, int)
+    if last == 0:
+        return Grouped(rows.rechunk(), {0: rows.height})
+    if last < _FEW:
+        parts = [frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN) for j in range(last + 1)]
+        heights = {j: part.height for j, part in enumerate(parts) if part.height}
+        return Grouped(concat(parts, rows.schema), heights)
     # Within a group Polars always keeps the order of rows.
     groups = (
         frame.select(PARTITION_COLUMN, pl.int_range(pl.len(), dtype=pl.get_index_type()).alias("row"))

@@ -106,6 +106,24 @@ def test_null_keys_that_are_anywhere_are_together_for_a_group_by(left: dp.LazyFr
     assert len(shuffles(equal, **SHUFFLED)) == 4
 
 
+def test_keys_of_files_that_have_no_nulls_are_placed_for_a_group_by(tmp_path: Path, right: dp.LazyFrame) -> None:
+    for name, frame in {"full": FRAME, "nulls": FRAME.with_columns(pl.col("k").replace(4, None))}.items():
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            frame.slice(index * 10).write_parquet(tmp_path / name / f"{index}.parquet")
+    full, nulls = (dp.scan_parquet(tmp_path / name) for name in ("full", "nulls"))
+
+    def moved(query: dp.LazyFrame, key: str = "k") -> int:
+        return len(shuffles(query.group_by(key).agg(pl.col("v").median()), max_rows_per_partition=12, **SHUFFLED))
+
+    renamed = full.filter(pl.col("v") > 1).rename({"k": "key"}).with_columns(pl.col("v") + 1)
+    assert moved(nulls.join(right, on="k", how="left")) == 3
+    assert moved(full.join(right, on="k", how="left")) == 2
+    assert moved(renamed.join(right, left_on="key", right_on="k", how="left"), "key") == 2
+    # Rows without a match have nulls there, whatever is in the files.
+    assert moved(right.join(full, on="k", how="full", coalesce=True).join(right, on="k", how="left")) > 3
+
+
 def test_rows_with_a_right_key_of_null_are_not_thought_to_be_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
     """After a left join with both keys kept, the right ones are null where nothing matched: on any partition."""
     joined = left.join(right, left_on="k", right_on="k", how="left", coalesce=False)
@@ -134,6 +152,23 @@ def test_scans_filters_and_partial_aggregations_are_one_task(tmp_path: Path) -> 
     found = tasks(query, max_rows_per_partition=24)
     assert found["groupby-partial"] == 4
     assert {name for name in found if name.startswith("scan")} <= {"scan-parquet-files", "scan-parquet-fragment"}
+
+
+def test_what_is_broadcast_in_few_pieces_is_put_together_by_its_readers() -> None:
+    few, many = (dp.from_polars(FRAME, npartitions=count).filter(pl.col("v") > 3) for count in (4, 12))
+    large = dp.from_polars(pl.concat([FRAME] * 40), npartitions=20)
+
+    def gathers(small: dp.LazyFrame, large: dp.LazyFrame) -> int:
+        query = large.join(small, on="k")
+        # Partitions of the small side are tasks of their own; those of the other one read all of them, or what is gathered.
+        graph, _ = build_graph(plan(query).roots, p2p_shuffle=True)
+        reads = [len({key for key in task.dependencies if "filter" in str(key)}) for task in graph.values()]
+        assert max(reads) == small.npartitions
+        return tasks(query)["gather"]
+
+    assert gathers(few, large) == 0
+    assert gathers(many, large) == 1
+    assert gathers(many, large.partitions[:5]) == 0
 
 
 def test_the_producer_and_the_consumer_of_a_shuffle_are_part_of_its_tasks(left: dp.LazyFrame) -> None:
