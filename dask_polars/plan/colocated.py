@@ -176,11 +176,11 @@ def _is_apart_at(stage: Stage, bounds: Bounds) -> bool:
 
 def _may_be_column(planner: Planner, node: Node, name: str, column: str) -> bool:
     """Say whether a column of a plan may be, with no change, a column of files below."""
-    found = followed_down(planner, node, name)
+    found = followed_down(planner, node, [name])
     if found is None:
         return False
     region, below = found
-    return region.core.kind != "Scan" or below == column
+    return region.core.kind != "Scan" or below == [column]
 
 
 def _clusters_of(stage: Stage) -> Clusters | None:

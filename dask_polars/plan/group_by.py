@@ -40,7 +40,7 @@ from dask_polars.dsl.schemas import (
 from dask_polars.plan.colocated import cut_for_groups
 from dask_polars.plan.decompose import Decomposition, DtypeOf
 from dask_polars.plan.fallback import gather_and_run
-from dask_polars.plan.lineage import bound_of, distinct_after
+from dask_polars.plan.lineage import bound_of, distinct_after, most_combinations
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.select import cast_to
@@ -170,6 +170,20 @@ def size_of_groups(rows: Stage, keys: Sequence[Expression], schema: SchemaDict, 
     return Size.guess(thought, schema, doubt=doubt)
 
 
+def _size_of_all_groups(planner: Planner, core: Node, rows: Stage) -> Size:
+    """Guess how large the outcome of a group by is: there are no more groups than the table has rows that all keys come from."""
+    keys = core.fields["keys"]
+    size = size_of_groups(rows, keys, planner.schema(core))
+    names = _columns(keys)
+    if len(names) < len(keys):
+        return size
+    most = most_combinations(planner, core.input, names)
+    thought = min(size.rows, most)
+    return Size.guess(
+        thought, planner.schema(core), doubt=min(size.doubt, max(most / thought, 1.0)) if thought else size.doubt
+    )
+
+
 # ---------------------------------------------------------------- in parts
 
 
@@ -221,7 +235,7 @@ def _lower_in_parts(
     doubtful = math.isinf(_product_of_values(rows, keys)) and could_be_below(size, planner.options.partition_size)
     if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
-    out = size_of_groups(rows, keys, planner.schema(core))
+    out = _size_of_all_groups(planner, core, rows)
     if ran:
         out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
     distinct = distinct_after(planner, region, _kept(rows, _columns(keys)))
@@ -266,7 +280,7 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
     core = region.core
     names = _columns(core.fields["keys"])
     placement = rows.placement if rows.placement is not None and _keeps(planner, region, names) else None
-    out = size_of_groups(rows, core.fields["keys"], planner.schema(core))
+    out = _size_of_all_groups(planner, core, rows)
     facts = {"placement": placement, "distinct": distinct_after(planner, region, _kept(rows, names))}
     return planner.fragment("groupby", region.build, [rows], [planner.schema(core.input)], size=out, **facts)
 

@@ -83,9 +83,11 @@ def input_of_join(planner: Planner, node: Node, name: str) -> int | None:
 _FILLED = (("Right", "Full"), ("Left", "Full"))
 
 
-def followed_down(planner: Planner, node: Node, name: str, *, filled: bool = True) -> tuple[Region, str] | None:
+def followed_down(
+    planner: Planner, node: Node, names: Sequence[str], *, filled: bool = True
+) -> tuple[Region, list[str]] | None:
     """
-    Follow a column down to where it comes from, through joins.
+    Follow columns down to where they come from, through joins.
 
     Parameters
     ----------
@@ -93,41 +95,52 @@ def followed_down(planner: Planner, node: Node, name: str, *, filled: bool = Tru
         The planner.
     node
         A plan.
-    name
-        One of its columns.
+    names
+        Some of its columns.
     filled
-        Whether to follow it through joins that put nulls into it, beside rows without a match.
+        Whether to follow them through joins that put nulls into them, beside rows without a match.
 
     Returns
     -------
-    tuple of Region and str, or None
-        The lowest region that is reached, over what is no join, and the column of its core with these values; None where there
-        is none.
+    tuple of Region and list of str, or None
+        The lowest region that they all come from, over what is no join, and the columns of its core with these values; None where
+        there is none.
     """
     while True:
         region = find_region(simplify(node, planner.schema), planner.schema)
         for item in region.chain:
-            below = names_below(planner, item).get(name)
-            if below is None:
+            below = names_below(planner, item)
+            if not all(name in below for name in names):
                 return None
-            name = below
+            names = [below[name] for name in names]
         if region.core.kind != "Join":
-            return region, name
-        index = input_of_join(planner, region.core, name)
-        if index is None or not (filled or region.core.fields["options"]["args"]["how"] not in _FILLED[index]):
+            return region, list(names)
+        index, *others = {input_of_join(planner, region.core, name) for name in names}
+        if others or index is None:
+            return None
+        if not filled and region.core.fields["options"]["args"]["how"] in _FILLED[index]:
             return None
         node = region.core.inputs[index]
 
 
 def has_no_nulls(planner: Planner, node: Node, name: str) -> bool:
     """Say whether a column is thought to have no nulls: it is that of files, of which a sample has none."""
-    found = followed_down(planner, node, name, filled=False)
+    found = followed_down(planner, node, [name], filled=False)
     if found is None or found[0].core.kind != "Scan":
         return False
-    region, below = found
+    region, (below,) = found
     files = planner.files_of(region)
-    values = None if files is None or files.values_of is None else files.values_of(below, planner.schema(region.core)[below])
+    if files is None or files.values_of is None:
+        return False
+    values = files.values_of(below, planner.schema(region.core)[below])
     return values is not None and all(part.nulls == 0 for part in values)
+
+
+def most_combinations(planner: Planner, node: Node, names: Sequence[str]) -> float:
+    """Bound the number of combinations of the values of columns by the rows of the files that they all come from."""
+    found = followed_down(planner, node, names) if names else None
+    files = planner.files_of(found[0]) if found is not None and found[0].core.kind == "Scan" else None
+    return math.inf if files is None else files.rows + 1  # beside rows without a match they are null
 
 
 def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:

@@ -124,6 +124,25 @@ def test_keys_of_files_that_have_no_nulls_are_placed_for_a_group_by(tmp_path: Pa
     assert moved(right.join(full, on="k", how="full", coalesce=True).join(right, on="k", how="left")) > 3
 
 
+def test_there_are_no_more_groups_than_rows_that_their_keys_come_from(tmp_path: Path) -> None:
+    """The number of rows of a table is known, however much of it passes a filter and whatever it is joined with."""
+    parts = pl.DataFrame({"k": range(50), "a": [f"a{i}" for i in range(50)], "b": [i % 7 for i in range(50)]})
+    parts.write_parquet(tmp_path / "parts.parquet")
+    pl.DataFrame({"k": [i % 50 for i in range(5000)], "v": range(5000)}).write_parquet(tmp_path / "rows.parquet")
+    few = dp.scan_parquet(tmp_path / "parts.parquet").filter(pl.col("a").str.contains("1"))
+    joined = dp.scan_parquet(tmp_path / "rows.parquet").join(few.rename({"b": "c"}), on="k")
+
+    def most(query: dp.LazyFrame) -> float:
+        (groups,) = (stage for stage in stages(query) if stage.operation == "groupby")
+        return groups.size.rows * groups.size.doubt
+
+    assert most(joined.group_by("a", "c").agg(pl.col("v").n_unique())) == pytest.approx(51)
+    # Keys of two tables, or of one that is there twice, have more combinations.
+    again = joined.join(few.select("k", d="a"), left_on="v", right_on="k")
+    for keys in (("a", "v"), ("a", "d"), ("a", pl.col("c") + 1)):
+        assert most(again.group_by(*keys).agg(pl.len())) > 51
+
+
 def test_rows_with_a_right_key_of_null_are_not_thought_to_be_placed(left: dp.LazyFrame, right: dp.LazyFrame) -> None:
     """After a left join with both keys kept, the right ones are null where nothing matched: on any partition."""
     joined = left.join(right, left_on="k", right_on="k", how="left", coalesce=False)
