@@ -115,7 +115,8 @@ def _stages_with_tasks(roots: Sequence[Stage]) -> set[str]:
     tasks: Counter[str] = Counter()
     named, gathers = set[str](), dict[str, int]()
     for stage in walk_stages(roots):
-        if isinstance(stage, RegroupStage) and stage.npartitions == 1:
+        # What is of one piece is no gather: its source may be part of it, and is to be computed once.
+        if isinstance(stage, RegroupStage) and stage.npartitions == 1 and len(stage.groups[0]) > 1:
             gathers[stage.token] = len(stage.groups[0])
         for source, alone in _reads(stage):
             readers[source.token] += 1

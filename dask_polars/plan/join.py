@@ -31,6 +31,7 @@ from dask_polars.plan.join_sides import (
     Sides,
     both_placed,
     different_keys,
+    different_values,
     hash_dtypes,
     placed_alike,
     placement_after,
@@ -243,7 +244,7 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
         right = with_position(right, f"{POSITION}_right")
     chosen = tuple(dtypes[index] for index in numbers)
     keyed = [
-        Keyed(side, node, rows, [on[i] for i in numbers], chosen, _nulls(planner, sides, side, node))
+        Keyed(side, node, rows, [on[i] for i in numbers], chosen, _nulls(planner, sides, side, node, rows))
         for side, node, rows, on in zip(
             ("left", "right"), nodes, (sides.left, sides.right), (sides.left_on, sides.right_on), strict=True
         )
@@ -261,15 +262,15 @@ def _shuffle_both(planner: Planner, region: Region, sides: Sides, nodes: Sequenc
     return _join(planner, region, changed, "join", Mode.ALIGNED, Mode.ALIGNED, placement_after(sides.how, left, right))
 
 
-def _nulls(planner: Planner, sides: Sides, side: str, node: Node) -> Nulls:
+def _nulls(planner: Planner, sides: Sides, side: str, node: Node, rows: Stage) -> Nulls:
     """
     Say where the rows of a side go that have a null among their keys.
 
     Where there seem to be none, they need not be spread: then all rows of a key are in one place, which a group by may need.
     """
     nulls = sides.nulls(side)
-    if nulls is not Nulls.SPREAD:
-        return nulls
+    if nulls is not Nulls.SPREAD or (rows.placement is not None and rows.placement.nulls_anywhere):
+        return nulls  # what was spread before may stay where it is
     keys = sides.left_on if side == "left" else sides.right_on
     none = all(kind_of(key) == "Column" and has_no_nulls(planner, node, key["Column"]) for key in keys)
     return Nulls.TOGETHER if none else Nulls.SPREAD
@@ -324,7 +325,7 @@ def _join(
 ) -> Stage:
     filtered = _filtered_by_keys(sides, left, right)
     kept = renames(planner, region)
-    distinct = {**(sides.right.distinct or {}), **(sides.left.distinct or {})}
+    distinct = different_values(sides)
     return planner.fragment(
         operation,
         lambda leaves: region.build([put(leaf) for put, leaf in zip(filtered, leaves, strict=True)]),

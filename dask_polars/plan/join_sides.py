@@ -226,3 +226,14 @@ def different_keys(sides: Sides) -> float:
         for key in keys
     ]
     return max((min(bound, rows) for bound, rows in bounds if bound != math.inf), default=1.0)
+
+
+def different_values(sides: Sides) -> dict[str, float]:
+    """Bound the number of different values of columns of the outcome: of keys that are those of both sides by the sum."""
+    left, right = sides.left.distinct or {}, sides.right.distinct or {}
+    if sides.how not in ("Right", "Full"):
+        return {**right, **left}
+    alone = {
+        name: bound for name, bound in {**left, **right}.items() if not all(name in schema for schema in sides.schemas)
+    }
+    return {**alone, **{name: left[name] + right[name] for name in left.keys() & right.keys()}}

@@ -79,8 +79,10 @@ def input_of_join(planner: Planner, node: Node, name: str) -> int | None:
     return 0 if name in left else 1 if name in right else None
 
 
-# The joins that put nulls beside rows of the other side: in columns of the left side, and of the right one.
-_FILLED = (("Right", "Full"), ("Left", "Full"))
+# The joins that put no nulls into columns of the left side, for rows of the other one without a match, and of the right one.
+_NOT_FILLED = (("Inner", "Left", "Semi", "Anti", "Cross"), ("Inner", "Right", "Cross"))
+# How many times as many rows there may be as a sample of footers says.
+_SAMPLED = 2
 
 
 def followed_down(
@@ -118,29 +120,33 @@ def followed_down(
         index, *others = {input_of_join(planner, region.core, name) for name in names}
         if others or index is None:
             return None
-        if not filled and region.core.fields["options"]["args"]["how"] in _FILLED[index]:
+        how = region.core.fields["options"]["args"]["how"]
+        if how in ("Right", "Full") and any(name in planner.schema(region.core.inputs[1 - index]) for name in names):
+            return None  # keys of that name are those of both sides
+        if not filled and how not in _NOT_FILLED[index]:
             return None
         node = region.core.inputs[index]
 
 
 def has_no_nulls(planner: Planner, node: Node, name: str) -> bool:
-    """Say whether a column is thought to have no nulls: it is that of files, of which a sample has none."""
+    """Say whether a column is thought to have no nulls: it is that of files, of which samples have none."""
     found = followed_down(planner, node, [name], filled=False)
     if found is None or found[0].core.kind != "Scan":
         return False
-    region, (below,) = found
-    files = planner.files_of(region)
-    if files is None or files.values_of is None:
-        return False
-    values = files.values_of(below, planner.schema(region.core)[below])
-    return values is not None and all(part.nulls == 0 for part in values)
+    core, (below,) = found[0].core, found[1]
+    dtype = planner.schema(core)[below]
+    known = [files.values_of(below, dtype) for files in planner.cut_so_far(core) if files.values_of is not None]
+    return bool(known) and all(values is not None and all(part.nulls == 0 for part in values) for values in known)
 
 
 def most_combinations(planner: Planner, node: Node, names: Sequence[str]) -> float:
     """Bound the number of combinations of the values of columns by the rows of the files that they all come from."""
     found = followed_down(planner, node, names) if names else None
-    files = planner.files_of(found[0]) if found is not None and found[0].core.kind == "Scan" else None
-    return math.inf if files is None else files.rows + 1  # beside rows without a match they are null
+    if found is None or found[0].core.kind != "Scan":
+        return math.inf
+    # What is read for these rows is among it, with the filters that were pushed there.
+    rows = (files.rows if files.exact else _SAMPLED * files.rows for files in planner.cut_so_far(found[0].core))
+    return max(rows, default=math.inf) + 1  # beside rows without a match they are null
 
 
 def distinct_after(planner: Planner, region: Region, known: Mapping[str, float]) -> dict[str, float]:

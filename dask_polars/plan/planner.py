@@ -243,6 +243,10 @@ class Planner:
             self._files[*key, bounds] = cut_by(files, bounds) or files
         return self._files[*key, bounds]
 
+    def cut_so_far(self, core: Node) -> list[FileSet]:
+        """Give the files of a scan in each way that they were cut so far: nothing is read or cut to know more of them."""
+        return [files for key, files in self._files.items() if key[0] == core.digest and files is not None]
+
     def cut_anew(self, bounds: Bounds, others: Bounds) -> Planner:
         """
         Give a planner that cuts files otherwise.

@@ -151,10 +151,10 @@ def group(frame: pl.DataFrame) -> Grouped:
     rows = frame.drop(PARTITION_COLUMN)
     if frame.height == 0:
         return Grouped(rows, {})
-    last = frame[PARTITION_COLUMN].max()
+    first, last = frame[PARTITION_COLUMN].min(), frame[PARTITION_COLUMN].max()
     assert isinstance(last, int)
-    if last == 0:
-        return Grouped(rows.rechunk(), {0: rows.height})
+    if first == last:
+        return Grouped(rows.rechunk(), {last: rows.height})
     if last < _FEW:
         parts = [frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN) for j in range(last + 1)]
         heights = {j: part.height for j, part in enumerate(parts) if part.height}
@@ -169,7 +169,7 @@ def group(frame: pl.DataFrame) -> Grouped:
     heights = dict(zip(groups[PARTITION_COLUMN].to_list(), groups["row"].list.len().to_list(), strict=True))
     # What a query gives has as many chunks as it had morsels, and a gather from many is up to ten times slower.
     rows = rows.rechunk()
-    return Grouped(rows if len(heights) == 1 or not rows.width else rows[groups["row"].explode()], heights)
+    return Grouped(rows if not rows.width else rows[groups["row"].explode()], heights)
 
 
 def concat(frames: Sequence[pl.DataFrame], schema: SchemaLike) -> pl.DataFrame:
