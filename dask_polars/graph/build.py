@@ -163,9 +163,9 @@ class Builder:
             below = stage.sources[source]
             return self.frame(below, part) if run else self.operand(below, part)
         frames = [self.frame(stage.sources[source], part) for source, part in group]
-        return (
-            Task(None, worker.put_together, stage.name, index, *frames) if run else Task(None, worker.concat, *frames)
-        )
+        if run:
+            return Task(None, worker.put_together, stage.name, index, *frames)
+        return Task(None, worker.concat, *frames)
 
     def emit_shuffle(self, stage: ShuffleStage, index: int, run: bool) -> Operand:
         if stage.token not in self._shuffles:

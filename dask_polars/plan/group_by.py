@@ -144,7 +144,9 @@ def _product_of_values(stage: Stage, keys: Sequence[Expression]) -> float:
     return math.prod(bound_of(key, stage.distinct or {}) for key in keys)
 
 
-def size_of_groups(rows: Stage, keys: Sequence[Expression], schema: SchemaDict, times: int = 1) -> Size:
+def size_of_groups(
+    rows: Stage, keys: Sequence[Expression], schema: SchemaDict, times: int = 1, most: float = math.inf
+) -> Size:
     """
     Guess how large groups are.
 
@@ -158,13 +160,15 @@ def size_of_groups(rows: Stage, keys: Sequence[Expression], schema: SchemaDict, 
         What there is of each group.
     times
         How often a group may be there: once for each partition, before they are put together.
+    most
+        What else bounds their number.
 
     Returns
     -------
     Size
         However wrong a guess of the rows is, there are no more groups than values have combinations.
     """
-    combinations = _product_of_values(rows, keys) * times
+    combinations = min(_product_of_values(rows, keys) * times, most)
     thought = min(combinations, rows.size.rows)
     doubt = min(rows.size.doubt, max(combinations / thought, 1.0)) if thought else rows.size.doubt
     return Size.guess(thought, schema, doubt=doubt)
@@ -173,15 +177,9 @@ def size_of_groups(rows: Stage, keys: Sequence[Expression], schema: SchemaDict, 
 def _size_of_all_groups(planner: Planner, core: Node, rows: Stage) -> Size:
     """Guess how large the outcome of a group by is: there are no more groups than the table has rows that all keys come from."""
     keys = core.fields["keys"]
-    size = size_of_groups(rows, keys, planner.schema(core))
     names = _columns(keys)
-    if len(names) < len(keys):
-        return size
-    most = most_combinations(planner, core.input, names)
-    thought = min(size.rows, most)
-    return Size.guess(
-        thought, planner.schema(core), doubt=min(size.doubt, max(most / thought, 1.0)) if thought else size.doubt
-    )
+    most = most_combinations(planner, core.input, names) if len(names) == len(keys) else math.inf
+    return size_of_groups(rows, keys, planner.schema(core), most=most)
 
 
 # ---------------------------------------------------------------- in parts
@@ -235,9 +233,10 @@ def _lower_in_parts(
     doubtful = math.isinf(_product_of_values(rows, keys)) and could_be_below(size, planner.options.partition_size)
     if planner.asks and doubtful and not (ordered or ran):
         planner.questions.append(Question(parts, "group_by: whether there are few groups"))
-    out = _size_of_all_groups(planner, core, rows)
     if ran:
         out = Size.guess(min(groups, size.rows), planner.schema(core), doubt=size.doubt)
+    else:
+        out = _size_of_all_groups(planner, core, rows)
     distinct = distinct_after(planner, region, _kept(rows, _columns(keys)))
     # Order is kept by a tree that combines neighbours.
     if ordered or planner.is_small(size):

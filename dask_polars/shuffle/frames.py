@@ -152,12 +152,14 @@ def group(frame: pl.DataFrame) -> Grouped:
     if frame.height == 0:
         return Grouped(rows, {})
     first, last = frame[PARTITION_COLUMN].min(), frame[PARTITION_COLUMN].max()
+    assert isinstance(first, int)
     assert isinstance(last, int)
     if first == last:
         return Grouped(rows.rechunk(), {last: rows.height})
-    if last < _FEW:
-        parts = [frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN) for j in range(last + 1)]
-        heights = {j: part.height for j, part in enumerate(parts) if part.height}
+    outputs = range(first, last + 1)
+    if len(outputs) <= _FEW:
+        parts = [frame.filter(pl.col(PARTITION_COLUMN) == j).drop(PARTITION_COLUMN) for j in outputs]
+        heights = {j: part.height for j, part in zip(outputs, parts, strict=True) if part.height}
         return Grouped(concat(parts, rows.schema), heights)
     # Within a group Polars always keeps the order of rows.
     groups = (
