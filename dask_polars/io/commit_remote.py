@@ -14,8 +14,9 @@ from glob import has_magic
 from uuid import uuid4
 
 from dask_polars.io.commit_notes import COMMIT, OLD, OPEN, SAVED, as_json, from_json, refuse_occupied
-from dask_polars.io.copies import Copies, Copy
+from dask_polars.io.copies import Copies, Copy, copy_objects
 from dask_polars.io.paths import filesystem
+from dask_polars.io.storage import canonical
 from dask_polars.io.targets import Target, Written
 
 # What file systems of fsspec call the time at which an object was written.
@@ -32,7 +33,7 @@ class Remote:
 
     def _root(self, path: str) -> str:
         """Give a path of this target as the file system writes it."""
-        root: str = self.fs._strip_protocol(path)
+        root: str = self.fs._strip_protocol(canonical(path))
         return root
 
     def _find(self, root: str) -> list[str]:
@@ -126,7 +127,7 @@ class Remote:
         replaced = sorted(self._content() & set(finals))
         saved = {name: f"{self.staging}/{OLD}{token}/{number}" for number, name in enumerate(replaced)}
         if saved:
-            self.fs.copy(list(saved), list(saved.values()))
+            copy_objects(self.fs, list(saved), list(saved.values()))
         self.write(SAVED + token, json.dumps(saved))
         return saved
 
@@ -135,7 +136,7 @@ class Remote:
         try:
             self._check_open()
             if saved:
-                self.fs.copy(list(saved.values()), list(saved))
+                copy_objects(self.fs, list(saved.values()), list(saved))
             self._remove_all([name for name in finals if name not in saved])
         except Exception as other:
             error.add_note(

@@ -3,18 +3,22 @@ Copies within an object store that appear together, as far as it can do that.
 
 S3 has no renames, but an upload in parts becomes an object only when it is completed, and its parts may be copies. So the
 server copies first, which takes as long as the files are large and shows nothing; to complete the uploads is one short request for
-each. Other stores copy when it is their turn to appear.
+each. Other stores copy when it is their turn to appear. Azure may answer before it has copied: :func:`copy_objects` waits.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsspec.asyn import sync
+
 _AT_A_TIME = 32  # requests; a store answers many at a time
+_PAUSE = 0.2  # seconds
 _PART = 256 * 2**20  # bytes; S3 takes parts of 5 MiB to 5 GiB
 
 
@@ -74,7 +78,7 @@ class Copies:
             if self._in_parts:
                 _each(self._complete, self.copies)
             elif self.copies:
-                self.fs.copy([copy.source for copy in self.copies], [copy.final for copy in self.copies])
+                copy_objects(self.fs, [copy.source for copy in self.copies], [copy.final for copy in self.copies])
         except BaseException:
             self.abort()
             raise
@@ -122,6 +126,41 @@ class Copies:
     def _place(self, copy: Copy) -> dict[str, str]:
         bucket, key, _ = self.fs.split_path(copy.final)
         return {"Bucket": bucket, "Key": key}
+
+
+def copy_objects(fs: Any, sources: Sequence[str], finals: Sequence[str]) -> None:
+    """
+    Have the server copy objects, and wait until it has.
+
+    Parameters
+    ----------
+    fs
+        A file system of fsspec.
+    sources, finals
+        Paths as the file system writes them.
+
+    Raises
+    ------
+    OSError
+        If the server began a copy and gave it up.
+    """
+    fs.copy(list(sources), list(finals))
+    if hasattr(fs, "service_client"):  # adlfs asks for copies, and does not wait for them
+        sync(fs.loop, _all_copied, fs, finals)
+
+
+async def _all_copied(fs: Any, names: Sequence[str]) -> None:
+    free = asyncio.Semaphore(_AT_A_TIME)
+
+    async def wait(name: str) -> None:
+        container, key, _ = fs.split_path(name)
+        async with free, fs.service_client.get_blob_client(container, key) as blob:
+            while (state := (await blob.get_blob_properties()).copy).status == "pending":
+                await asyncio.sleep(_PAUSE)
+        if state.status not in (None, "success"):
+            raise OSError(f"Azure did not copy to {name}: {state.status} ({state.status_description})")
+
+    await asyncio.gather(*map(wait, names))
 
 
 def _each(function: Callable[[Copy], None], copies: Sequence[Copy]) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from dask_polars.dsl.cloud import TIMEOUT, CloudOptions
 from dask_polars.dsl.codec import decode
-from dask_polars.io.storage import SCHEMES
+from dask_polars.io.storage import SCHEMES, is_true
 
 Options = dict[str, Any]
 
@@ -377,14 +377,29 @@ _GCSFS: Mapping[str, Translation] = {
 
 
 def _connection_string(name: str, value: Any) -> Options:
-    parts = dict(item.split("=", 1) for item in str(value).split(";") if "=" in item)
+    given = dict(item.split("=", 1) for item in str(value).split(";") if "=" in item)
+    parts = {key.strip().lower(): item for key, item in given.items()}
+    if is_true(parts.get("usedevelopmentstorage", "")):
+        return {"azure_storage_use_emulator": "true"}
     names = {
-        "AccountName": "azure_storage_account_name",
-        "AccountKey": "azure_storage_account_key",
-        "SharedAccessSignature": "azure_storage_sas_token",
-        "BlobEndpoint": "azure_storage_endpoint",
+        "accountname": "azure_storage_account_name",
+        "accountkey": "azure_storage_account_key",
+        "sharedaccesssignature": "azure_storage_sas_token",
+        "blobendpoint": "azure_storage_endpoint",
     }
-    return {names[key]: item for key, item in parts.items() if key in names}
+    out = {names[key]: item for key, item in parts.items() if key in names}
+    suffix = parts.get("endpointsuffix", _AZURE_SUFFIX)
+    if "accountname" in parts and "blobendpoint" not in parts and suffix != _AZURE_SUFFIX:
+        protocol = parts.get("defaultendpointsprotocol", "https")
+        out["azure_storage_endpoint"] = f"{protocol}://{parts['accountname']}.blob.{suffix}"
+    return out
+
+
+_AZURE_SUFFIX = "core.windows.net"
+
+
+def _account_host(name: str, value: Any) -> Options:
+    return {"azure_storage_endpoint": f"https://{_checked(name, value)}"}
 
 
 def _credential(name: str, value: Any) -> Options:
@@ -401,6 +416,7 @@ _ADLFS: Mapping[str, Translation] = {
     "client_id": _called("azure_client_id"),
     "client_secret": _called("azure_client_secret"),
     "tenant_id": _called("azure_tenant_id"),
+    "account_host": _account_host,
     "connection_string": _connection_string,
     "credential": _credential,
     "anon": _when_true("azure_skip_signature"),

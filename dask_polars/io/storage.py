@@ -98,15 +98,17 @@ class Storage:
         kind = SCHEMES.get(scheme, scheme)
         try:
             found: tuple[Any, str] = fsspec.core.url_to_fs(
-                path, use_listings_cache=False, **self._fsspec_options(kind, path)
+                canonical(path), use_listings_cache=False, **self._fsspec_options(kind, path)
             )
         except ImportError as error:
             if kind in _PACKAGES:
                 where = f"{scheme}:// is listed and written through fsspec"
                 error.add_note(f"dask_polars: {where}: pip install {_PACKAGES[kind]}, here and on the workers")
             raise
-        if SCHEMES.get(scheme, scheme) == "s3":
+        if kind == "s3":
             found[0].retries = self._attempts
+        if kind == "az":
+            _try_soon(found[0], self._attempts)
         return found
 
     @property
@@ -122,11 +124,17 @@ class Storage:
         if kind == "gs":
             return _for_gcsfs(said, self.options)
         if kind == "az":
-            return _for_adlfs(said, self.options)
+            return _for_adlfs(said, self.options, path)
         return {"client_kwargs": {"headers": dict(said["headers"])}} if "headers" in said else {}
 
     def __repr__(self) -> str:
         return f"Storage({self.options!r})"
+
+
+def canonical(path: str) -> str:
+    """Write a path with the scheme that fsspec knows: of what Polars reads it does not know ``azure://``, ``gcp://`` and others."""
+    scheme, separator, rest = path.partition("://")
+    return f"{SCHEMES.get(scheme, scheme)}{separator}{rest}"
 
 
 def is_true(value: Any) -> bool:
@@ -237,17 +245,29 @@ def _present(**options: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- Google, Azure
 
 
+# Where Polars looks too, besides what gcsfs finds itself.
+_GOOGLE_VARIABLES = {
+    "ServiceAccount": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH"),
+    "ServiceAccountKey": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
+    "BaseUrl": ("GOOGLE_BASE_URL",),
+    "SkipSignature": ("GOOGLE_SKIP_SIGNATURE",),
+}
+
+
 def _for_gcsfs(said: Mapping[str, Any], options: CloudOptions | None) -> dict[str, Any]:
-    out = _present(endpoint_url=said.get("BaseUrl"))
-    if is_true(said.get("SkipSignature", "")):
+    found: dict[str, Any] = {**_from_environment(_GOOGLE_VARIABLES), **said}
+    path = found.get("ServiceAccount") or found.get("ApplicationCredentials")
+    account = _google_account(found.get("ServiceAccountKey"), path)
+    out = _present(endpoint_url=found.get("BaseUrl") or account.get("gcs_base_url"))
+    # An account for an emulator says so: there is nothing to sign with.
+    if is_true(found.get("SkipSignature", "")) or account.get("disable_oauth"):
         return {**out, "token": "anon"}
-    if "ServiceAccountKey" in said:
-        return {**out, "token": json.loads(said["ServiceAccountKey"])}
-    path = said.get("ServiceAccount") or said.get("ApplicationCredentials")
+    if "ServiceAccountKey" in found:
+        return {**out, "token": account}
     if path:
         return {**out, "token": path}
     credentials, _ = _provided(options)
-    token = said.get("BearerToken") or credentials.get("bearer_token")
+    token = found.get("BearerToken") or credentials.get("bearer_token")
     if token:
         from google.oauth2.credentials import Credentials
 
@@ -255,26 +275,113 @@ def _for_gcsfs(said: Mapping[str, Any], options: CloudOptions | None) -> dict[st
     return out
 
 
-_ADLFS_NAMES = {
-    "AccountName": "account_name",
-    "AccessKey": "account_key",
-    "SasKey": "sas_token",
-    "ClientId": "client_id",
-    "ClientSecret": "client_secret",
-    "AuthorityId": "tenant_id",
+def _google_account(text: str | None, path: str | None) -> dict[str, Any]:
+    """Read what is known of an account; gcsfs would send the name of a file that is not there to Google, as a token."""
+    if text is None and path is None:
+        return {}
+    try:
+        if text is None:
+            with open(str(path), encoding="utf-8") as opened:
+                text = opened.read()
+        found = json.loads(text)
+    except ValueError:  # it holds the text, which nobody must see
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("the service account of Google is not the JSON of an account")
+    return found
+
+
+# Where Polars looks too. Secrets of the environment come last, as they do there.
+_AZURE_VARIABLES = {
+    "AccountName": ("AZURE_STORAGE_ACCOUNT_NAME",),
+    "Endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "UseEmulator": ("AZURE_STORAGE_USE_EMULATOR",),
+    "SkipSignature": ("AZURE_SKIP_SIGNATURE",),
+}
+_AZURE_SECRETS = {
+    "AccessKey": ("AZURE_STORAGE_ACCOUNT_KEY",),
+    "SasKey": ("AZURE_STORAGE_SAS_TOKEN",),
 }
 
+# The emulator has one account, whose key everybody knows.
+_EMULATED = "devstoreaccount1"
+_EMULATED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+_EMULATOR = "http://127.0.0.1:10000"
 
-def _for_adlfs(said: Mapping[str, Any], options: CloudOptions | None) -> dict[str, Any]:
-    out = {ours: said[name] for name, ours in _ADLFS_NAMES.items() if name in said}
-    if is_true(said.get("SkipSignature", "")):
-        return {**out, "anon": True}
-    secret = {"account_key", "sas_token", "client_secret"} & set(out)
-    if secret:
-        return out
+
+def _for_adlfs(said: Mapping[str, Any], options: CloudOptions | None, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {**_from_environment(_AZURE_VARIABLES), **said}
+    account = _account(path) or found.get("AccountName")
+    if is_true(found.get("UseEmulator", "")):
+        account = account or _EMULATED
+        found["Endpoint"] = f"{os.environ.get('AZURITE_BLOB_STORAGE_URL', _EMULATOR).rstrip('/')}/{account}"
+        if not {"AccessKey", "SasKey"} & set(found):
+            found["AccessKey"] = _EMULATED_KEY
+    endpoint = found.get("Endpoint")
+    out = _present(account_name=account)
+    if is_true(found.get("SkipSignature", "")):
+        return {**out, "anon": True, **_connection(account, endpoint, {})}
+    if {"AccessKey", "SasKey"} & set(found):
+        return {**out, **_connection(account, endpoint, found)}
+    _refuse_another_account(account)
+    if endpoint:
+        out["account_host"] = endpoint.split("://", 1)[-1].rstrip("/")
+    if "ClientSecret" in found:
+        return {
+            **out,
+            **_present(
+                client_id=found.get("ClientId"), client_secret=found["ClientSecret"], tenant_id=found.get("AuthorityId")
+            ),
+        }
     credentials, _ = _provided(options)
-    token = said.get("Token") or credentials.get("bearer_token")
-    return {**out, "anon": False} if token is None else {**out, "credential": _AzureToken(token)}
+    token = found.get("Token") or credentials.get("bearer_token")
+    if token is not None:
+        return {**out, "credential": _AzureToken(token)}
+    if endpoint and (secrets := _from_environment(_AZURE_SECRETS)):
+        return {**_present(account_name=account), **_connection(account, endpoint, secrets)}
+    identity = _present(client_id=found.get("ClientId"), tenant_id=found.get("AuthorityId"))
+    return {**out, **identity, "anon": False}
+
+
+def _account(path: str) -> str | None:
+    """Find the account in a path, as in ``abfss://container@account.dfs.core.windows.net/key``."""
+    _, at, host = path.split("://", 1)[1].split("/", 1)[0].partition("@")
+    return host.split(".", 1)[0] if at and "." in host else None
+
+
+def _refuse_another_account(account: str | None) -> None:
+    """Raise where adlfs would list another account than Polars reads: this variable, which Polars does not know, comes first there."""
+    name = "AZURE_STORAGE_CONNECTION_STRING"
+    found = re.search(r"AccountName=([^;]+)", os.environ.get(name, ""), re.IGNORECASE)
+    if found and account and found[1] != account:
+        raise ValueError(
+            f"{name} in the environment is of another account than {account}: unset it, here and on the workers"
+        )
+
+
+def _connection(account: str | None, endpoint: str | None, secrets: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Say to adlfs where the account is, and the key or the signature for it.
+
+    Only a connection string has all endpoints: those of other arguments are of ``https`` and without a path. And it keeps adlfs from
+    taking another one from the environment.
+    """
+    if not endpoint and account is None:
+        return _present(account_key=secrets.get("AccessKey"), sas_token=secrets.get("SasKey"))
+    parts = {
+        "BlobEndpoint": endpoint or f"https://{account}.blob.core.windows.net",
+        **({"AccountName": account, "AccountKey": secrets["AccessKey"]} if "AccessKey" in secrets and account else {}),
+    }
+    if "AccountKey" not in parts and "SasKey" in secrets:
+        parts["SharedAccessSignature"] = secrets["SasKey"].removeprefix("?")
+    return {"connection_string": ";".join(f"{name}={value}" for name, value in parts.items())}
+
+
+def _try_soon(fs: Any, attempts: int) -> None:
+    """Try requests that failed again after seconds: by itself Azure's client, which adlfs gives no options to, waits for 80."""
+    policy = getattr(getattr(getattr(fs, "service_client", None), "_config", None), "retry_policy", None)
+    if policy is not None:
+        policy.initial_backoff, policy.increment_base, policy.total_retries = 0.5, 2, attempts - 1
 
 
 class _AzureToken:
@@ -292,4 +399,4 @@ class _AzureToken:
         """There is nothing to close."""
 
 
-__all__ = ["SCHEMES", "Storage", "is_true"]
+__all__ = ["SCHEMES", "Storage", "canonical", "is_true"]

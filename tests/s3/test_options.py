@@ -74,6 +74,34 @@ TRANSLATIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"connection_string": "AccountName=a;AccountKey=k==;EndpointSuffix=core.windows.net"},
         {"azure_storage_account_name": "a", "azure_storage_account_key": "k=="},
     ),
+    (
+        "az://c/k",
+        {"connection_string": "AccountName=a;AccountKey=k==;EndpointSuffix=core.chinacloudapi.cn"},
+        {
+            "azure_storage_account_name": "a",
+            "azure_storage_account_key": "k==",
+            "azure_storage_endpoint": "https://a.blob.core.chinacloudapi.cn",
+        },
+    ),
+    (
+        "az://c/k",
+        {"connection_string": "AccountName=a;AccountKey=k==;BlobEndpoint=http://127.0.0.1:10000/a;"},
+        {
+            "azure_storage_account_name": "a",
+            "azure_storage_account_key": "k==",
+            "azure_storage_endpoint": "http://127.0.0.1:10000/a",
+            "allow_http": "true",
+        },
+    ),
+    ("az://c/k", {"connection_string": "UseDevelopmentStorage=true"}, {"azure_storage_use_emulator": "true"}),
+    (
+        "az://c/k",
+        {"account_name": "a", "account_host": "a.blob.core.usgovcloudapi.net"},
+        {
+            "azure_storage_account_name": "a",
+            "azure_storage_endpoint": "https://a.blob.core.usgovcloudapi.net",
+        },
+    ),
 ]
 
 
