@@ -256,18 +256,33 @@ def _merge(reports: pl.DataFrame, request: Request, attempt: str) -> pl.DataFram
 
 def _placed(reports: pl.DataFrame, request: Request) -> Iterator[tuple[Written, str]]:
     """Name the files such that their names sort in the order of the rows."""
-    files = _worth_keeping(reports, request).sort("partition", "directory", "keys", "index")
+    kept = _worth_keeping(reports, request)
+    files = kept.with_columns(_numbered_keys(kept["keys"])).sort("partition", "directory", "group", "index")
     numbers: Counter[Any] = Counter()
     names: set[str] = set()
     provider = request.payload.provider
     for file in files.iter_rows(named=True):
-        group = file["directory"] if file["keys"] is None else file["keys"]
+        group = file["directory"] if file["keys"] is None else file["group"]
         name = _name_of(file, numbers[group], request, provider)
         numbers[group] += 1
         if name in names:
             raise ValueError(f"the file_path_provider gives the path {name!r} to more than one file")
         names.add(name)
         yield Written(file["path"], file["rows"], file["bytes"]), name
+
+
+def _numbered_keys(packed: pl.Series) -> pl.Series:
+    """Number the keys of files, equal ones alike: they may have been written as other bytes."""
+    found = [_unpack_keys(keys) for keys in packed if keys is not None]
+    numbers = [0] * len(packed)
+    if found and found[0].width:
+        keys = pl.concat(found)
+        keys.columns = [f"key-{index}" for index in range(keys.width)]
+        groups = keys.with_row_index("file").group_by(keys.columns, maintain_order=True).agg("file")
+        for number, files in enumerate(groups["file"].to_list()):
+            for file in files:
+                numbers[file] = number
+    return pl.Series("group", numbers, dtype=pl.UInt32)
 
 
 def _name_of(file: dict[str, Any], number: int, request: Request, provider: Any) -> str:

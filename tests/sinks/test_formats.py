@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import dask_polars as dp
 from dask_polars.dsl.sinks import SinkPayload
+from dask_polars.io.writing import _numbered_keys, _pack_keys
 from tests.every_type import TYPES
 from tests.helpers import RAISED
 from tests.sinks.outputs import PARTITIONS, READ, ROWS, files_in, read_all, sink
@@ -106,6 +107,20 @@ def test_files_with_names_of_the_user(threads: None, tmp_path: Path) -> None:
     )
     lf.sink_csv(numbered)
     assert files_in(tmp_path / "n") == [f"{index}.csv" for index in range(7)]
+
+
+def test_equal_keys_may_be_other_bytes() -> None:
+    """What is in a buffer beside its values is not decided by these, as in a view of a short text."""
+    one, other = io.BytesIO(), io.BytesIO()
+    keys = pl.DataFrame({"k": ["a"], "x": [float("nan")], "d": [None]})
+    keys.write_ipc(one)
+    keys.write_ipc(other, compression="zstd")
+    another = pl.DataFrame({"k": ["b"], "x": [float("nan")], "d": [None]})
+    packed = pl.Series([one.getvalue(), _pack_keys(another), other.getvalue(), one.getvalue()])
+    assert packed[0] != packed[2]
+    assert _numbered_keys(packed).to_list() == [0, 1, 0, 0]
+    assert _numbered_keys(pl.Series([None, None], dtype=pl.Binary)).to_list() == [0, 0]
+    assert _numbered_keys(pl.Series([_pack_keys(pl.DataFrame(height=1))] * 2)).to_list() == [0, 0]
 
 
 @pytest.mark.parametrize(
