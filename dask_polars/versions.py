@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -98,7 +99,7 @@ def check_local(installed: str | None = None) -> None:
 
 def check_cluster(client: Any) -> None:
     """
-    Check that the scheduler and all workers of a client have the versions that the client has.
+    Check that the scheduler and all workers of a client have the versions that the client has, and warn where there are no workers.
 
     Workers that were looked at before are not asked again, so that it can be called before every query: it then costs one
     question to the scheduler, of about a millisecond.
@@ -121,6 +122,7 @@ def check_cluster(client: Any) -> None:
     if client.asynchronous:
         return
     scheduler, workers = _identity(client), frozenset(client.nthreads())
+    _warn_without(workers)
     new = _unchecked(client, scheduler, workers)
     if new is None:
         return
@@ -132,12 +134,25 @@ def check_cluster(client: Any) -> None:
 async def check_cluster_async(client: Any) -> None:
     """Do what :func:`check_cluster` does, for an asynchronous client."""
     scheduler, workers = _identity(client), frozenset(await client.nthreads())
+    _warn_without(workers)
     new = _unchecked(client, scheduler, workers)
     if new is None:
         return
     reports = await client.run(_probe, _packages, workers=sorted(new), on_error="return") if new else {}
     own = await client.run_on_scheduler(_probe, _packages)
     _conclude(client, scheduler, workers, own, reports)
+
+
+def _warn_without(workers: frozenset[str]) -> None:
+    """Say what is waited for, where a query would be silent until the first worker comes."""
+    if not workers:
+        from dask_polars.errors import level_of_user  # imports polars, whose version has to be looked at first
+
+        warnings.warn(
+            "the cluster has no workers: what is sent to it waits until one has come",
+            RuntimeWarning,
+            stacklevel=level_of_user(),
+        )
 
 
 def _identity(client: Any) -> str:

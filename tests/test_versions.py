@@ -198,6 +198,13 @@ def test_the_probe_survives_distributed_pickle() -> None:
     assert pickle.loads(dumps(versions._probe))(["polars"])["polars"]
 
 
+@pytest.mark.usefixtures("local")
+def test_a_cluster_without_workers_is_told_of() -> None:
+    with pytest.warns(RuntimeWarning, match="no workers: what is sent to it waits until one has come") as found:
+        versions.check_cluster(FakeClient({}, SAME))
+    assert [item.filename for item in found] == [__file__]
+
+
 @pytest.mark.cluster
 def test_a_real_cluster(client: Any) -> None:
     from distributed import get_client
