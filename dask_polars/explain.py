@@ -16,6 +16,7 @@ from dask_polars.plan.stages import (
     KeyStage,
     MapStage,
     ProduceStage,
+    ReduceStage,
     RegroupStage,
     ScanStage,
     ShuffleStage,
@@ -147,6 +148,8 @@ def title(stage: Stage) -> str:
         return "PARTITIONS of another graph"
     if isinstance(stage, MapStage) and stage.fallback:
         return f"{stage.operation}  (not distributed: {stage.fallback})"
+    if isinstance(stage, ReduceStage):
+        return f"{stage.operation}  unless nearly each row has keys of its own"
     if isinstance(stage, CallStage) and stage.note:
         return f"{stage.operation}  {stage.note}"
     return stage.operation

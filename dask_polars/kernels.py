@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import polars as pl
@@ -119,3 +120,49 @@ def put_beside(*values: Any) -> pl.DataFrame:
             if height == 1:
                 frames[place] = pl.DataFrame([column.new_from_index(0, spans[0]) for column in firsts[place]])
     return pl.concat(frames, how="horizontal_extend")
+
+
+# Of so many rows keys are compared to see how many rows there are of each.
+_SAMPLED = 32_768
+# Rows are put together where at most this share of them is thought to be left.
+_MOST_LEFT = 0.8
+
+
+def some_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Draw rows of a frame, the same ones each time; all of one that is not large."""
+    # Not rows that lie evenly: where rows of a key are neighbours, these would hardly ever be two of them.
+    return rows.sample(_SAMPLED, seed=0) if rows.height > _SAMPLED else rows
+
+
+def makes_fewer(sample: pl.DataFrame, height: int) -> bool:
+    """
+    Say whether rows have clearly fewer different keys than there are rows.
+
+    Of ``s`` rows that were drawn from many, of ``k`` keys that are equally frequent, about ``s**2 / 2k`` have the key of an
+    earlier one (the birthday problem), and ``n`` rows have about ``k * (1 - exp(-n / k))`` keys. Where some keys are more frequent than others,
+    these are what is found twice.
+
+    Parameters
+    ----------
+    sample
+        The keys of some of the rows.
+    height
+        The number of rows.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> makes_fewer(pl.DataFrame({"k": range(1000)}), 1000), makes_fewer(pl.DataFrame({"k": [1, 2] * 500}), 1000)
+    (False, True)
+    """
+    different = sample.n_unique() if sample.height else 0
+    again = sample.height - different
+    if sample.height == height:
+        return different <= _MOST_LEFT * height
+    if not again:
+        return False
+    keys = sample.height**2 / (2 * again)
+    return keys * -math.expm1(-height / keys) <= _MOST_LEFT * height

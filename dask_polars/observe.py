@@ -30,6 +30,7 @@ from dask_polars.plan.stages import (
     KeyStage,
     MapStage,
     ProduceStage,
+    ReduceStage,
     RegroupStage,
     ScanStage,
     ShuffleStage,
@@ -104,6 +105,8 @@ def reporters(roots: Sequence[Stage]) -> dict[str, Reporter]:
 
 def _waits(stage: Stage) -> bool:
     """Say whether it can be a part of what its reader runs."""
+    if isinstance(stage, ReduceStage):
+        return False
     return isinstance(stage, (ScanStage, ProduceStage, MapStage, RegroupStage)) or (
         isinstance(stage, CallStage) and stage.lazy
     )

@@ -183,6 +183,11 @@ def walk_expression(tree: Expression) -> Iterator[Expression]:
         waiting.extend(reversed(children(tree) or ()))
 
 
+def calls_python(tree: Expression) -> bool:
+    """Say whether a function of the user's is called for an expression."""
+    return any(kind_of(item) == "AnonymousFunction" for item in walk_expression(tree))
+
+
 def columns_of(tree: Expression) -> set[str]:
     """Name the columns that an expression reads."""
     if kind_of(tree) == "Column":

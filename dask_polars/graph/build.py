@@ -28,6 +28,7 @@ from dask_polars.plan.stages import (
     MapStage,
     Mode,
     ProduceStage,
+    ReduceStage,
     RegroupStage,
     ScanStage,
     ShuffleStage,
@@ -145,6 +146,10 @@ class Builder:
         if run:
             return _task(worker.run_fragment, stage.name, index, template, *frames)
         return _task(worker.bind_fragment, template, *frames)
+
+    def emit_reduce(self, stage: ReduceStage, index: int, run: bool) -> Operand:
+        (item,) = stage.sources
+        return _task(worker.reduce, stage.name, index, self.shared(stage), self.source(item, index))
 
     def emit_call(self, stage: CallStage, index: int, run: bool) -> Operand:
         arguments = (index, *stage.arguments) if stage.indexed else stage.arguments
@@ -270,6 +275,7 @@ _EMIT: Mapping[type[Stage], Callable[..., Operand]] = {
     KeyStage: Builder.emit_keys,
     ProduceStage: Builder.emit_produce,
     MapStage: Builder.emit_map,
+    ReduceStage: Builder.emit_reduce,
     CallStage: Builder.emit_call,
     RegroupStage: Builder.emit_regroup,
     ShuffleStage: Builder.emit_shuffle,
@@ -282,6 +288,7 @@ _SHARED: Mapping[type[Stage], Callable[..., Any]] = {
     ScanStage: lambda stage: stage.scan,
     ProduceStage: lambda stage: stage.function,
     MapStage: lambda stage: stage.template,
+    ReduceStage: lambda stage: (stage.template, stage.each, stage.keys, stage.read),
 }
 
 

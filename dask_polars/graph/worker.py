@@ -27,6 +27,7 @@ from dask_polars.io.parts import ScanPart
 from dask_polars.io.paths import File, unreadable
 from dask_polars.io.readers import scan_block
 from dask_polars.io.storage import Storage
+from dask_polars.kernels import makes_fewer, some_of
 from dask_polars.measure import Seen, measured
 
 # Named, since "auto" would be the engine that the process is configured with: this very one, on a cluster of threads.
@@ -155,6 +156,15 @@ def run(label: str, index: int, frame: Frame) -> pl.DataFrame:
     """Run what was put together."""
     with _named(label, index, frame) as seen:
         return seen.gave(as_frame(frame))
+
+
+def reduce(label: str, index: int, shared: tuple[bytes, bytes, bytes, tuple[str, ...]], frame: Frame) -> pl.DataFrame:
+    """Run a fragment that makes fewer rows of a partition, or what stands for it where it hardly would."""
+    whole, each, keys, read = shared
+    with _named(label, index, frame) as seen:
+        rows = as_frame(frame)
+        sample = as_frame(bind_fragment(keys, some_of(rows.select(read))))
+        return seen.gave(as_frame(bind_fragment(whole if makes_fewer(sample, rows.height) else each, rows)))
 
 
 def scan_part(

@@ -169,6 +169,7 @@ def distinct_bounds(found: Sequence[Footer], columns: Iterable[str], share: floa
     about the same. So it is with the spans of integers where those of the files overlap. There are no more values than rows.
     """
     bounds: dict[str, float] = {}
+    found = [item for item in found if item.rows]  # those without rows have no values, and say nothing of any
     leaves = [item.leaves(columns) for item in found]
     for name in columns:
         chunks = [item.flat(leaf[name]) for item, leaf in zip(found, leaves, strict=True)]
@@ -234,8 +235,14 @@ def _dictionary_bytes(chunk: Any) -> float | None:
 
 
 def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:
-    found = [chunk.statistics for chunks in files for chunk in chunks]
-    if any(item is None or not item.has_min_max for item in found):
+    stated = [[chunk.statistics for chunk in chunks] for chunks in files]
+    if any(item is None for items in stated for item in items):
+        return []
+    files_with_values = [kept for items in stated if (kept := [item for item in items if not _is_all_null(item)])]
+    found = [item for items in files_with_values for item in items]
+    if not found:
+        return [0.0] if share <= 1 else []  # those that were not read may have any
+    if not all(item.has_min_max for item in found):
         return []
     try:
         low, high = min(item.min for item in found), max(item.max for item in found)
@@ -247,9 +254,13 @@ def _span_bound(files: Sequence[Sequence[Any]], share: float) -> list[float]:
     if span is None:
         return [1.0 * share] if low == high else []
     # Files that each reach over much of the span are like those that were not sampled; files side by side have others beside.
-    own = [[item.statistics for item in chunks] for chunks in files if chunks]
-    each = sum(_span(min(item.min for item in chunks), max(item.max for item in chunks)) or 0.0 for chunks in own)
+    each = sum(_span(min(s.min for s in items), max(s.max for s in items)) or 0.0 for items in files_with_values)
     return [span if each >= _OVERLAPPING * span else span * share]
+
+
+def _is_all_null(statistics: Any) -> bool:
+    """Say whether a column has no value in a row group, whose smallest and largest one are missing for that reason."""
+    return not statistics.has_min_max and statistics.has_null_count and not statistics.num_values
 
 
 def _span(low: Any, high: Any) -> float | None:

@@ -44,6 +44,22 @@ class Partial:
     expression: Expression
     combine: Expression
 
+    def of_one_row(self) -> Expression | None:
+        """Give its value for a group of one row, but for the type; None where that is not simply a value of the row."""
+        tree = self.expression
+        while kind_of(tree) == "Alias":
+            tree = tree["Alias"][0]
+        if tree == "Len":
+            return decode_expr(pl.lit(1))
+        name, arguments = aggregation_of(tree) or ("", None)
+        value = inner_of(tree)
+        if value is None or shape(value) is not Shape.ROW:
+            return None
+        if name == "Count":
+            nulls = arguments is not None and arguments["include_nulls"]
+            return decode_expr(pl.lit(1) if nulls else to_expr(value).is_not_null())
+        return value if name in _OF_ONE_ROW else None
+
 
 @dataclass
 class Decomposition:
@@ -142,16 +158,8 @@ class Decomposition:
         name = function_name(tree)
         if name is not None and len(tree["Function"]["input"]) == 1:
             return name, tree["Function"]["input"][0]
-        aggregation = aggregation_of(tree)
-        if aggregation is None:
-            return None, None
-        inner: list[Expression] = []
-
-        def collect(child: Expression) -> Expression:
-            inner.append(child)
-            return child
-
-        return (aggregation[0], inner[0]) if map_children(tree, collect) is not None else (None, None)
+        aggregation, inner = aggregation_of(tree), inner_of(tree)
+        return (aggregation[0], inner) if aggregation is not None and inner is not None else (None, None)
 
     # ------------------------------------------------------------ parts
 
@@ -259,6 +267,17 @@ class Decomposition:
         return decode_expr(parts.list.len())
 
 
+def inner_of(aggregation: Expression) -> Expression | None:
+    """Give what an aggregation is over."""
+    found: list[Expression] = []
+
+    def collect(child: Expression) -> Expression:
+        found.append(child)
+        return child
+
+    return found[0] if map_children(aggregation, collect) is not None and found else None
+
+
 def counts_values(tree: Expression) -> bool:
     """Say whether different values are counted, which in parts travel as lists of one row: right for few of them only."""
     return any((aggregation_of(item) or ("",))[0] == "NUnique" for item in walk_expression(tree))
@@ -269,6 +288,7 @@ def _weighted_mean(mean: pl.Expr, count: pl.Expr) -> pl.Expr:
 
 
 _SELF_COMBINING = ("Min", "Max", "Any", "All", "FirstNonNull", "LastNonNull", "Product", "Bitwise")
+_OF_ONE_ROW = ("Sum", "Min", "Max", "First", "Last")
 _COUNTING = ("Len", "Count", "NullCount")
 _HANDLERS: Mapping[str, Callable[[Decomposition, Expression, Expression], Expression | None]] = {
     "Sum": Decomposition._sum,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from dask_polars.dsl.expressions import Expression, Shape, column, expand, shape
+from dask_polars.dsl.leaves import slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import select_node
 from dask_polars.plan.fallback import gather_and_run
@@ -20,7 +21,7 @@ from dask_polars.plan.lineage import renames
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
-from dask_polars.plan.stages import Stage
+from dask_polars.plan.stages import SchemaDict, Stage
 from dask_polars.plan.wide import with_key_columns
 
 
@@ -44,14 +45,14 @@ def lower_distinct(planner: Planner, region: Region) -> Stage:
     if rows.npartitions == 1 or (is_placed(rows.placement, keys)):
         return _finish(planner, region, rows)
     if keep == "None":
-        return _shuffled(planner, region, rows, keys, rows.npartitions)
+        return _shuffled(planner, region, source, rows, keys)
     size = size_of_groups(rows, keys, rows.schema, times=rows.npartitions)
     if planner.is_small(size):
         local = core.with_fields(options={**options, "maintain_order": ordered or keep in ("First", "Last")})
         partial = planner.fragment("unique-partial", local.with_inputs, [rows], [schema], size=size)
         combined = planner.tree("unique-combine", partial, lambda leaf: local.with_inputs((leaf,)))
         return _finish(planner, region, combined)
-    return _shuffled(planner, region, rows, keys, rows.npartitions)
+    return _shuffled(planner, region, source, rows, keys)
 
 
 def _over_columns(planner: Planner, core: Node, keys: Sequence[Expression]) -> Node:
@@ -68,7 +69,7 @@ def _finish(planner: Planner, region: Region, rows: Stage) -> Stage:
     return planner.fragment("unique", region.build, [rows], [schema], placement=placement, distinct=rows.distinct)
 
 
-def _shuffled(planner: Planner, region: Region, rows: Stage, keys: Sequence, nparts: int) -> Stage:
+def _shuffled(planner: Planner, region: Region, source: Node, rows: Stage, keys: Sequence[Expression]) -> Stage:
     core = region.core
     schema = planner.schema(core.input)
     options = core.fields["options"]
@@ -78,7 +79,7 @@ def _shuffled(planner: Planner, region: Region, rows: Stage, keys: Sequence, npa
         if options["keep_strategy"] != "None":
             # Shuffled rows of a partition stay in order, and so do partitions: the first of the firsts is the first.
             kept = core.with_fields(options={**options, "maintain_order": options["keep_strategy"] != "Any"})
-            local = planner.fragment("unique-partial", kept.with_inputs, [rows], [schema], distinct=rows.distinct)
+            local = _first_in_parts(planner, kept, source, rows, schema, keys)
         return _finish(planner, region, hash_shuffle(planner, "unique-shuffle", local, keys, outputs))
     # The position must not decide what is equal.
     subset = keys if options["subset"] is None else options["subset"]
@@ -86,11 +87,20 @@ def _shuffled(planner: Planner, region: Region, rows: Stage, keys: Sequence, npa
     positioned = with_position(rows)
     wide = {**schema, POSITION: pl.UInt64()}
     if options["keep_strategy"] != "None":
-        positioned = planner.fragment("unique-partial", node.with_inputs, [positioned], [wide])
+        positioned = _first_in_parts(planner, node, source, positioned, wide, keys)
     shuffled = hash_shuffle(planner, "unique-shuffle", positioned, keys, outputs)
 
     def build(leaves: Sequence[Node]) -> Node:
         return node.with_inputs(leaves)
 
     unique = planner.fragment("unique", build, [shuffled], [wide])
-    return restore_order(planner, "unique-order", unique, nparts, region, schema)
+    return restore_order(planner, "unique-order", unique, rows.npartitions, region, schema)
+
+
+def _first_in_parts(
+    planner: Planner, kept: Node, source: Node, rows: Stage, schema: SchemaDict, keys: Sequence[Expression]
+) -> Stage:
+    """Leave out what is there more than once in a partition, unless nearly nothing is."""
+    local = planner.fragment("unique-partial", kept.with_inputs, [rows], [schema], distinct=rows.distinct)
+    leaf = slot(0, schema)
+    return planner.reduction(local, source, leaf, leaf, keys)

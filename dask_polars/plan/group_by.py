@@ -28,6 +28,7 @@ from dask_polars.dsl.expressions import (
     shape,
 )
 from dask_polars.dsl.groups import with_positions
+from dask_polars.dsl.leaves import slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import (
     expression_dtypes,
@@ -38,12 +39,13 @@ from dask_polars.dsl.schemas import (
     with_columns_node,
 )
 from dask_polars.plan.colocated import cut_for_groups
-from dask_polars.plan.decompose import Decomposition, DtypeOf
+from dask_polars.plan.decompose import Decomposition, DtypeOf, Partial
+from dask_polars.plan.eager import aggregated_first
 from dask_polars.plan.fallback import gather_and_run
 from dask_polars.plan.lineage import bound_of, distinct_after, most_combinations
 from dask_polars.plan.planner import Planner, lowers
 from dask_polars.plan.regions import Region
-from dask_polars.plan.select import cast_to
+from dask_polars.plan.select import cast, finished_groups, key_names
 from dask_polars.plan.shuffling import POSITION, hash_shuffle, restore_order, with_position
 from dask_polars.plan.stages import KeyStage, Placement, SchemaDict, Size, Stage
 from dask_polars.plan.steps import Question, could_be_below
@@ -68,13 +70,22 @@ def lower_group_by(planner: Planner, region: Region) -> Stage:
     if not all(shape(key) in (Shape.ROW, Shape.LITERAL) for key in core.fields["keys"]):
         computed = _by_other_rows(planner, region) or _by_columns(planner, region)
         return computed or gather_and_run(planner, region, "group_by", "keys that are not computed row by row")
+    before = aggregated_first(planner, region)
+    if before is not None:
+        return planner.lower(region.over(before))
     if core.fields["apply"] is None:
-        taken = Decomposition(_dtypes_over(planner, core), whole=False)
+        # Of a literal Polars makes a group even where there are no rows.
+        taken = Decomposition(_dtypes_over(planner, core), whole=_is_one_group(core))
         finals = taken.finals(core.fields["aggs"])
         having = taken.finals([alias(tree, f"having_{i}") for i, tree in enumerate(core.fields["predicates"])])
         if finals is not None and having is not None:
             return _lower_in_parts(planner, region, taken, finals, having)
     return _lower_whole_groups(planner, region)
+
+
+def _is_one_group(core: Node) -> bool:
+    """Say whether all keys are literals."""
+    return all(shape(key) is Shape.LITERAL for key in core.fields["keys"])
 
 
 def _by_other_rows(planner: Planner, region: Region) -> Stage | None:
@@ -121,11 +132,6 @@ def _expanded(planner: Planner, core: Node) -> Node | None:
         return None
     changed = core.with_fields(keys=keys, aggs=aggs)
     return changed if list(planner.schema(changed).items()) == list(planner.schema(core).items()) else None
-
-
-def key_names(core: Node) -> list[str]:
-    """Name the key columns of the outcome."""
-    return [output_name(key) for key in core.fields["keys"]]
 
 
 def is_placed(placement: Placement | None, keys: Sequence[Expression]) -> bool:
@@ -208,9 +214,12 @@ def _lower_in_parts(
         if is_placed(rows.placement, keys):
             return _run_placed(planner, region, rows)
     size = size_of_groups(rows, keys, planner.schema(partial), times=rows.npartitions)
-    parts: Stage = planner.fragment(
+    partly = planner.fragment(
         "groupby-partial", partial.with_inputs, [rows], [schema], size=size, distinct=_kept(rows, names)
     )
+    if not ordered and not planner.is_small(size) and not _is_one_group(core):
+        leaf = slot(0, schema)
+        partly = planner.reduction(partly, source, leaf, _of_each_row(keys, partials, partly.schema, leaf), keys)
 
     def combine(leaf: Node) -> Node:
         return group_by_node(
@@ -224,10 +233,9 @@ def _lower_in_parts(
             node = with_columns_node([alias(tree, name) for tree, name in zip(having, flags, strict=True)], node)
             for name in flags:
                 node = filter_node(as_condition(name), node)
-        node = select_node(None, [*(column(name) for name in names), *finals], node)
-        return region.over(cast_to(planner, node, planner.schema(core)))
+        return region.over(finished_groups(planner, core, node, finals))
 
-    parts = planner.as_known(parts)
+    parts = planner.as_known(partly)
     ran = isinstance(parts, KeyStage)
     size = parts.size if ran else size
     doubtful = math.isinf(_product_of_values(rows, keys)) and could_be_below(size, planner.options.partition_size)
@@ -248,6 +256,17 @@ def _lower_in_parts(
     placement = shuffled.placement if _keeps(planner, region, names) else None
     facts = {"placement": placement, "distinct": distinct}
     return planner.fragment("groupby", finish, [shuffled], [parts.schema], size=out, **facts)
+
+
+def _of_each_row(
+    keys: Sequence[Expression], partials: Sequence[Partial], schema: SchemaDict, rows: Node
+) -> Node | None:
+    """Give the partial results of groups of one row each; None where they are not simply the values of the rows."""
+    found = [item.of_one_row() for item in partials]
+    values = [
+        alias(cast(tree, schema[item.name]), item.name) for tree, item in zip(found, partials, strict=True) if tree
+    ]
+    return select_node(None, [*keys, *values], rows) if len(values) == len(partials) else None
 
 
 def _keeps(planner: Planner, region: Region, names: Sequence[str]) -> bool:
@@ -287,6 +306,8 @@ def _run_placed(planner: Planner, region: Region, rows: Stage) -> Stage:
 def _lower_whole_groups(planner: Planner, region: Region) -> Stage:
     core = region.core
     keys = core.fields["keys"]
+    if _is_one_group(core):
+        return gather_and_run(planner, region, "group_by", "keys that are the same for all rows")
     (source,) = planner.push_down(region.build, [core.input])
     rows = planner.lower(source)
     ordered = core.fields["maintain_order"]

@@ -109,6 +109,26 @@ def _without_shuffle(planner: Planner, region: Region, sides: Sides, nodes: Sequ
     return None
 
 
+def moves_both(planner: Planner, sides: Sides, nodes: Sequence[Node]) -> bool:
+    """
+    Say whether rows of both sides have to move to meet.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    sides
+        What is joined.
+    nodes
+        The plans of the sides.
+
+    Returns
+    -------
+    bool
+    """
+    return _together(planner, sides, nodes) is None and _side_to_broadcast(planner, sides) is None
+
+
 def _by_matched_keys(planner: Planner, region: Region, sides: Sides) -> Stage | None:
     """Ask a large right side which keys of a small left one it has, where that is all that it is there for."""
     if not sides.asks_for_keys or placed_alike(sides) is not None:
@@ -188,17 +208,30 @@ def _side_to_broadcast(planner: Planner, sides: Sides) -> str | None:
     return "left" if may_left and left_fits else None
 
 
+def asks_for_sizes(planner: Planner, sides: Sides, of: int) -> bool:
+    """Say whether it would be asked how large a side is (0 for the left one) before rows of both sides move."""
+    return planner.asks and ("left", "right")[of] in _worth_asking(planner, sides)
+
+
 def _ask_for_sizes(planner: Planner, sides: Sides) -> None:
     """Ask how large a side is that would be broadcast if it were smaller than it is thought to be."""
+    for side, rows in _worth_asking(planner, sides).items():
+        planner.questions.append(Question(rows, f"join: whether its {side} side is small enough to be broadcast"))
+        return
+
+
+def _worth_asking(planner: Planner, sides: Sides) -> dict[str, Stage]:
+    """Give the sides that could turn out to be small enough to be broadcast, the smaller one first."""
     limit = planner.options.broadcast_limit
     both = (("left", sides.left, sides.right), ("right", sides.right, sides.left))
+    out = {}
     # The smaller side first: where it turns out to be small enough, the other one need not be kept.
     for side, rows, other in sorted(both, key=lambda item: item[1].size.bytes):
         spared = other.size.bytes > limit  # only then it is worth to have the rows of this side wait for each other
         sent = sides.may_be_broadcast(side) or (side == "left" and sides.asks_for_keys)
         if sent and spared and could_be_below(rows.size, limit) and is_guess(rows):
-            planner.questions.append(Question(rows, f"join: whether its {side} side is small enough to be broadcast"))
-            return
+            out[side] = rows
+    return out
 
 
 def _broadcast_right(planner: Planner, region: Region, sides: Sides) -> Stage:

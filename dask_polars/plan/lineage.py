@@ -79,6 +79,19 @@ def input_of_join(planner: Planner, node: Node, name: str) -> int | None:
     return 0 if name in left else 1 if name in right else None
 
 
+def equal_keys(node: Node) -> list[tuple[str, str]] | None:
+    """Give the pairs of columns that a join compares; None where it is another join, or does anything else."""
+    if node.kind != "Join" or "Equi" not in node.fields["condition"]:
+        return None
+    arguments = node.fields["options"]["args"]
+    condition = node.fields["condition"]["Equi"]
+    pairs = list(zip(condition["left_on"], condition["right_on"], strict=True))
+    plain = all(kind_of(key) == "Column" for pair in pairs for key in pair)
+    if not plain or arguments["slice"] is not None or arguments["validation"] != "ManyToMany":
+        return None
+    return [(left["Column"], right["Column"]) for left, right in pairs]
+
+
 # The joins that put no nulls into columns of the left side, for rows of the other one without a match, and of the right one.
 _NOT_FILLED = (("Inner", "Left", "Semi", "Anti", "Cross"), ("Inner", "Right", "Cross"))
 # How many times as many rows there may be as a sample of footers says.

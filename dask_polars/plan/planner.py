@@ -8,8 +8,8 @@ fragment. Its inputs are asked, through Polars' own optimizer, for no more than 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import polars as pl
@@ -17,7 +17,7 @@ import polars as pl
 from dask_polars.cluster import Cluster
 from dask_polars.config import Options
 from dask_polars.dsl.codec import encode
-from dask_polars.dsl.expressions import Expression, column
+from dask_polars.dsl.expressions import Expression, alias, calls_python, column, columns_of
 from dask_polars.dsl.leaves import PIPE, SOURCE, Demand, demands_of, slot
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import filter_node, schema_over, select_node
@@ -26,8 +26,19 @@ from dask_polars.io.files import file_set, schema_of_scan
 from dask_polars.io.parts import FileSet, Wanted
 from dask_polars.io.statistics import predicates
 from dask_polars.io.table_files import FilesRequest
-from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, simplify
-from dask_polars.plan.stages import Input, MapStage, Mode, RegroupStage, ScanStage, Share, Size, Stage, walk_stages
+from dask_polars.plan.regions import WITH_SCALARS, Region, find_region, keeps_rows, simplify
+from dask_polars.plan.stages import (
+    Input,
+    MapStage,
+    Mode,
+    ReduceStage,
+    RegroupStage,
+    ScanStage,
+    Share,
+    Size,
+    Stage,
+    walk_stages,
+)
 
 # How many times above a limit something could be, at worst, that is guessed to be below it.
 DOUBT_ALLOWED = 4
@@ -85,6 +96,8 @@ class Planner:
         The tokens of known stages that were come across.
     shared
         The columns that are needed of parts that are read more than once, by the digests of their nodes.
+    reused
+        The digests of nodes that more than one other node reads.
     readers
         Which regions there are over a node that is no leaf, and their stages, by the digest of the node and the tokens of the stages.
     expanded, steps
@@ -105,6 +118,7 @@ class Planner:
     questions: list[Any] = field(default_factory=list)
     met: set[str] = field(default_factory=set)
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reused: Set[str] = frozenset()
     readers: dict[str, dict[str, tuple[Region, Stage]]] = field(default_factory=dict)
     expanded: dict[str, Sequence[Expression] | None] = field(default_factory=dict)
     steps: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -369,6 +383,43 @@ class Planner:
             sources=items,
             **facts,
         )
+
+    def reduction(
+        self, stage: MapStage, rows: Node, leaf: Node, each: Node | None, keys: Sequence[Expression]
+    ) -> MapStage:
+        """
+        Have each task of a fragment see whether it makes fewer rows of those that there are.
+
+        Parameters
+        ----------
+        stage
+            The fragment, over one input.
+        rows
+            The plan of this input.
+        leaf
+            What stands for it.
+        each
+            What the fragment would give of each row alone, over that leaf; None where that is not known.
+        keys
+            Columns and expressions, not all of them literals, whose values say which rows become one.
+
+        Returns
+        -------
+        MapStage
+            The stage as it was where it is not known how to leave rows alone, where it is not cheap to look at the keys, or where there
+            may be many rows for each that is read: Polars would not hold all of them at once, and to look at them does.
+        """
+        if each is None or dict(self.schema(each)) != dict(stage.schema) or any(map(calls_python, keys)):
+            return stage
+        region = find_region(simplify(rows, self.schema), self.schema)
+        if region.core.inputs or not all(node.kind == "Filter" or keeps_rows(node) for node in region.chain):
+            return stage
+        sampled = select_node(None, [alias(key, f"k{index}") for index, key in enumerate(keys)], leaf)
+        if any(dtype.is_nested() or dtype.is_object() for dtype in self.schema(sampled).values()):
+            return stage
+        given = {item.name: getattr(stage, item.name) for item in fields(stage) if item.init}
+        read = tuple(sorted({name for key in keys for name in columns_of(key)}))
+        return ReduceStage(**given, each=encode(each), keys=encode(sampled), read=read)
 
     def regroup(self, stage: Stage, groups: Sequence[Sequence[int]], operation: str = "concat") -> Stage:
         """Put whole partitions of a stage together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -166,6 +167,7 @@ def plan_queries(
     planner = Planner(options, current_cluster(client), tables=tables or {}, known=known or {}, shared=shared or {})
     with listing_once():
         decoded = [_decoded(planner, query) for query in queries]
+        planner.reused = _reused(decoded)
         roots = tuple(map(partial(_lowered, planner), queries, decoded))
         shared = shared_parts(planner, roots) if shared is None else shared
         if shared and not planner.shared:
@@ -202,6 +204,13 @@ def _decoded(planner: Planner, query: pl.LazyFrame) -> Node | PlanDecodeError:
         return error
     _check(planner, root, query)
     return root
+
+
+def _reused(decoded: Sequence[Node | PlanDecodeError]) -> frozenset[str]:
+    """Find what is read more than once: a plan that is written out twice is there once."""
+    nodes = {node.digest: node for root in decoded if isinstance(root, Node) for node in walk(root)}
+    readers = Counter(child.digest for node in nodes.values() for child in node.inputs)
+    return frozenset(digest for digest, count in readers.items() if count > 1)
 
 
 def _lowered(planner: Planner, query: pl.LazyFrame, decoded: Node | PlanDecodeError) -> Stage:

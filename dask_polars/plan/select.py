@@ -23,6 +23,7 @@ from dask_polars.dsl.expressions import (
     columns_of,
     expand,
     null_column,
+    output_name,
     reads_rows,
     shape,
 )
@@ -157,6 +158,35 @@ def cast_to(planner: Planner, node: Node, schema: Any) -> Node:
         tree = column(name)
         casts.append(tree if found[name] == dtype else cast(tree, dtype))
     return select_node(None, casts, node)
+
+
+def key_names(core: Node) -> list[str]:
+    """Name the key columns of the outcome of a group_by."""
+    return [output_name(key) for key in core.fields["keys"]]
+
+
+def finished_groups(planner: Planner, core: Node, groups: Node, finals: Sequence[Expression]) -> Node:
+    """
+    Make the outcome of a group_by of partial results that were combined.
+
+    Parameters
+    ----------
+    planner
+        The planner.
+    core
+        The group_by.
+    groups
+        Its keys, and the columns that the final expressions are over.
+    finals
+        Its aggregations, computed from these.
+
+    Returns
+    -------
+    Node
+        With the schema of the group_by.
+    """
+    node = select_node(None, [*(column(name) for name in key_names(core)), *finals], groups)
+    return cast_to(planner, node, planner.schema(core))
 
 
 def cast(tree: Expression, dtype: Any) -> Expression:

@@ -32,7 +32,7 @@ from dask_polars.dsl.leaves import SOURCE, decode_with_sources, in_place_of
 from dask_polars.dsl.nodes import Node
 from dask_polars.dsl.schemas import expression_dtypes, select_node
 from dask_polars.plan.colocated import JoinSide
-from dask_polars.plan.lineage import input_of_join, names_below
+from dask_polars.plan.lineage import equal_keys, input_of_join, names_below
 from dask_polars.plan.planner import Planner
 from dask_polars.plan.regions import find_region, is_row_wise, simplify
 from dask_polars.plan.reread import StageSource, is_cheap
@@ -143,7 +143,7 @@ def _origins_below(planner: Planner, node: Node, name: str) -> Iterator[tuple[No
     if node.kind == "GroupBy":
         if _groups_by(node, name):
             yield from _origins_below(planner, node.input, name)
-    elif _equal_keys(node) is not None:
+    elif equal_keys(node) is not None:
         for index, below in _sources_in_join(planner, node, name):
             yield from _origins_below(planner, node.inputs[index], below)
 
@@ -155,26 +155,13 @@ def _sources_in_join(planner: Planner, node: Node, name: str) -> Iterator[tuple[
     if index not in _MAY_LOSE_ROWS.get(how, ()):
         return
     yield index, name
-    pairs = _equal_keys(node)
+    pairs = equal_keys(node)
     if how not in ("Inner", "Semi") or pairs is None or node.fields["options"]["args"]["nulls_equal"]:
         return
     schemas = [planner.schema(child) for child in node.inputs]
     for pair in pairs:
         if pair[index] == name and schemas[0][pair[0]] == schemas[1][pair[1]]:
             yield 1 - index, pair[1 - index]
-
-
-def _equal_keys(node: Node) -> list[tuple[str, str]] | None:
-    """Give the pairs of columns that a join compares; None where it is another join, or does anything else."""
-    if node.kind != "Join" or "Equi" not in node.fields["condition"]:
-        return None
-    arguments = node.fields["options"]["args"]
-    condition = node.fields["condition"]["Equi"]
-    pairs = list(zip(condition["left_on"], condition["right_on"], strict=True))
-    plain = all(kind_of(key) == "Column" for pair in pairs for key in pair)
-    if not plain or arguments["slice"] is not None or arguments["validation"] != "ManyToMany":
-        return None
-    return [(left["Column"], right["Column"]) for left, right in pairs]
 
 
 def _groups_by(node: Node, name: str) -> bool:
@@ -208,7 +195,7 @@ def _pushed_below(planner: Planner, node: Node, name: str, keys: Node) -> Node:
         return node
     if node.kind == "GroupBy" and _groups_by(node, name) and _never_fails(planner, node):
         return node.with_inputs((_pushed(planner, node.input, name, keys),))
-    if _equal_keys(node) is not None:
+    if equal_keys(node) is not None:
         index = input_of_join(planner, node, name)
         if index in _MAY_LOSE_ROWS.get(node.fields["options"]["args"]["how"], ()):
             inputs = list(node.inputs)
@@ -226,11 +213,14 @@ def _never_fails(planner: Planner, node: Node) -> bool:
     elif node.kind == "GroupBy":
         trees = [*node.fields["keys"], *node.fields["aggs"], *node.fields["predicates"]]
     try:
-        known = expand(trees, planner.schema(node.input))
+        return never_fails(expand(trees, planner.schema(node.input)), planner.schema(node.input))
     except ValueError:
         return False
-    schema = planner.schema(node.input)
-    return all(_may_not_fail(item, schema) for tree in known for item in walk_expression(tree))
+
+
+def never_fails(trees: Sequence[Expression], schema: Mapping[str, pl.DataType]) -> bool:
+    """Say whether expressions without selectors give a value for all rows that there could be."""
+    return all(_may_not_fail(item, schema) for tree in trees for item in walk_expression(tree))
 
 
 def _may_not_fail(tree: Expression, schema: Mapping[str, pl.DataType]) -> bool:
@@ -246,7 +236,7 @@ def _may_not_fail(tree: Expression, schema: Mapping[str, pl.DataType]) -> bool:
 
 def _is_filter(node: Node, keys: Node) -> bool:
     """Say whether a node leaves out the rows that do not match some keys, and does nothing else."""
-    semi = _equal_keys(node) is not None and node.fields["options"]["args"]["how"] == "Semi"
+    semi = equal_keys(node) is not None and node.fields["options"]["args"]["how"] == "Semi"
     return semi and node.inputs[1].digest == keys.digest
 
 

@@ -335,6 +335,32 @@ class MapStage(Stage):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ReduceStage(MapStage):
+    """
+    A fragment that makes fewer rows of those of a partition, unless it would hardly do so.
+
+    Where nearly each row has keys of its own, to find that out takes as long as everything else, and is done once more when the rows
+    of all partitions are together. So each task looks at a sample of its keys first.
+
+    Parameters
+    ----------
+    each
+        What runs in place of the fragment then: it gives what that would give of each row alone.
+    keys
+        Gives the columns whose values say which rows become one.
+    read
+        The columns that these are computed of.
+    """
+
+    each: Template
+    keys: Template
+    read: tuple[str, ...]
+
+    def identity(self) -> tuple[Any, ...]:
+        return (*super().identity(), self.each.token, self.keys.token)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CallStage(Stage):
     """
     A function of a module, called for each partition.

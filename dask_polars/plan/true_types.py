@@ -11,6 +11,7 @@ import polars as pl
 from dask_polars.dsl.codec import decode, to_lazyframe
 from dask_polars.dsl.expressions import (
     Expression,
+    calls_python,
     columns_of,
     function_name,
     kind_of,
@@ -47,7 +48,7 @@ def another_type(node: Node, trees: list[Expression], schema: SchemaDict) -> str
     """
     doubtful = [name for tree in trees for item in walk_expression(tree) if (name := _name(item)) in _DOUBTFUL]
     plain = all(schema[name].is_float() or schema[name].is_integer() for tree in trees for name in columns_of(tree))
-    if not doubtful or plain or any(kind_of(i) == "AnonymousFunction" for tree in trees for i in walk_expression(tree)):
+    if not doubtful or plain or any(map(calls_python, trees)):
         return None
     one_row = pl.LazyFrame([pl.Series(name, [None], dtype=dtype) for name, dtype in schema.items()])
     try:
