@@ -192,7 +192,7 @@ def test_profiles_show_what_ran_in_each_step(
     monkeypatch.setattr(webbrowser, "open", lambda url: False)
     kept.show_graph()
     printed = capsys.readouterr().out
-    assert "groupby-partial  unless nearly each row has keys of its own  6 partitions" in printed
+    assert "groupby-partial  6 partitions" in printed
     assert "as above" not in printed
 
 
