@@ -44,11 +44,14 @@ class Partial:
     expression: Expression
     combine: Expression
 
+    @property
+    def aggregation(self) -> Expression:
+        """What it computes, without its name."""
+        return self.expression["Alias"][0]
+
     def of_one_row(self) -> Expression | None:
         """Give its value for a group of one row, but for the type; None where that is not simply a value of the row."""
-        tree = self.expression
-        while kind_of(tree) == "Alias":
-            tree = tree["Alias"][0]
+        tree = self.aggregation
         if tree == "Len":
             return decode_expr(pl.lit(1))
         name, arguments = aggregation_of(tree) or ("", None)

@@ -68,7 +68,7 @@ def aggregated_first(planner: Planner, region: Region) -> Node | None:
         if not _is_of_side(planner, join, core, index):
             continue
         schema = planner.schema(join.inputs[index])
-        combined = all(_is_combined(item.expression, how, schema) for item in partials)
+        combined = all(_is_combined(item.aggregation, how, schema) for item in partials)
         if combined and _pays(planner, join, region, index):
             return _rewritten(planner, join, core, index, partials, finals)
     return None
@@ -104,25 +104,21 @@ def _is_of_side(planner: Planner, join: Node, core: Node, index: int) -> bool:
     return all(input_of_join(planner, join, name) == side for trees, side in sides for name in _columns_of_all(trees))
 
 
-def _is_combined(partial: Expression, how: str, schema: SchemaDict) -> bool:
+def _is_combined(aggregation: Expression, how: str, schema: SchemaDict) -> bool:
     """
     Say whether partial results of keys can be combined as those of partitions are, whatever they are joined with.
 
     They are computed of rows that match nothing, too, so nothing may fail. A row of a left join without a match has null in place of a
     partial result: that has to be what would come of a row of nulls, so nothing may make a value of these, as `is_null` does, or `len`.
     """
-    while kind_of(partial) == "Alias":
-        partial = partial["Alias"][0]
-    if partial == "Len":
+    if aggregation == "Len":
         return how == "Inner"
-    name, arguments = aggregation_of(partial) or ("", None)
-    value = inner_of(partial)
+    name, arguments = aggregation_of(aggregation) or ("", None)
+    value = inner_of(aggregation)
     if name not in _COMBINED or value is None or not never_fails([value], schema):
         return False
     if how == "Inner":
         return True
-    while kind_of(value) in ("Alias", "Cast"):
-        value = value["Alias"][0] if kind_of(value) == "Alias" else value["Cast"]["expr"]
     counts_nulls = name == "Count" and arguments is not None and arguments["include_nulls"]
     return kind_of(value) == "Column" and not counts_nulls
 
